@@ -2,10 +2,12 @@
 //! code is returned, and signals reach it.
 #![expect(clippy::unwrap_used, reason = "a broken set-up is a failed test")]
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 fn config(folder: &Path) -> (PathBuf, u16) {
     let free = || {
@@ -38,6 +40,202 @@ fn wrap(config: &Path, script: &str) -> Child {
         .unwrap()
 }
 
+/// A command that runs until it is stopped, beside a sidecar, and what `wrap` and the sidecar print.
+struct Wrapped {
+    wrap: Child,
+    printed: Lines<BufReader<ChildStderr>>,
+}
+
+impl Wrapped {
+    /// Returns once the command runs.
+    fn start(config: &Path, options: &[&str]) -> Self {
+        let mut wrap = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+            .args(["wrap", "--config"])
+            .arg(config)
+            .args(options)
+            .args([
+                "--",
+                "sh",
+                "-c",
+                "trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let printed = BufReader::new(wrap.stderr.take().unwrap()).lines();
+        let mut up = BufReader::new(wrap.stdout.take().unwrap()).lines();
+        assert_eq!(up.next().unwrap().unwrap(), "up");
+        Self { wrap, printed }
+    }
+
+    /// The process id of the sidecar that `wrap` started.
+    fn sidecar(&self) -> u32 {
+        let wrap = self.wrap.id();
+        let children = std::fs::read_to_string(format!("/proc/{wrap}/task/{wrap}/children"));
+        let is_sidecar = |pid: &u32| {
+            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+            arguments
+                .split(|byte| *byte == 0)
+                .any(|part| part == b"run")
+        };
+        children
+            .unwrap()
+            .split_whitespace()
+            .map(|pid| pid.parse().unwrap())
+            .find(is_sidecar)
+            .unwrap()
+    }
+
+    /// Reads on to the line with this text.
+    fn line_with(&mut self, text: &str) -> String {
+        self.printed
+            .by_ref()
+            .map(Result::unwrap)
+            .find(|line| line.contains(text))
+            .unwrap()
+    }
+
+    fn end(mut self) -> Option<i32> {
+        send_signal(self.wrap.id(), Signal::TERM);
+        self.wrap.wait().unwrap().code()
+    }
+}
+
+fn send_signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// The status line of a request that only a sidecar answers.
+fn request(proxy: u16) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", proxy)).unwrap();
+    stream
+        .write_all(b"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.to_ascii_lowercase().contains("x-sms-sidecar-id"),
+        "{answer}"
+    );
+    answer.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn a_sidecar_that_dies_is_restarted_and_serves_the_next_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, proxy) = config(folder.path());
+    let mut wrapped = Wrapped::start(&file, &[]);
+    let answer = request(proxy);
+    for delay in ["0.5 s", "1 s"] {
+        let killed = wrapped.sidecar();
+        send_signal(killed, Signal::KILL);
+        let ended = wrapped.line_with("sms-sidecar wrap: the sidecar ended");
+        assert!(ended.contains("signal: 9 (SIGKILL)"), "{ended}");
+        assert!(ended.ends_with(&format!("in {delay}")), "{ended}");
+        wrapped.line_with(&format!("a sidecar listens on 127.0.0.1:{proxy} again"));
+        assert_eq!(request(proxy), answer);
+        assert_ne!(wrapped.sidecar(), killed);
+    }
+    assert_eq!(wrapped.end(), Some(9), "signals and exit code pass through");
+    assert!(TcpStream::connect(("127.0.0.1", proxy)).is_err());
+}
+
+/// What keeps it from starting is in its own output; the restarts go on.
+#[test]
+fn a_sidecar_that_cannot_start_again_is_tried_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, proxy) = config(folder.path());
+    let mut wrapped = Wrapped::start(&file, &[]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}no such key = 1\n")).unwrap();
+    send_signal(wrapped.sidecar(), Signal::KILL);
+    let failed = wrapped.line_with("before it listened");
+    assert!(
+        failed.contains("exit status: 2") && failed.ends_with("in 1 s"),
+        "{failed}"
+    );
+    std::fs::write(&file, text).unwrap();
+    wrapped.line_with(&format!("a sidecar listens on 127.0.0.1:{proxy} again"));
+    request(proxy);
+    assert_eq!(wrapped.end(), Some(9));
+}
+
+#[test]
+fn the_command_is_stopped_with_the_sidecar_if_the_flag_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, _) = config(folder.path());
+    let mut wrapped = Wrapped::start(&file, &["--on-sidecar-exit", "stop"]);
+    send_signal(wrapped.sidecar(), Signal::KILL);
+    let stopped = wrapped.line_with("so the command was stopped");
+    assert!(
+        stopped.contains("the sidecar ended (signal: 9 (SIGKILL))"),
+        "{stopped}"
+    );
+    assert_eq!(wrapped.wrap.wait().unwrap().code(), Some(2));
+
+    let wrapped = Wrapped::start(&file, &["--on-sidecar-exit", "stop"]);
+    assert_eq!(
+        wrapped.end(),
+        Some(9),
+        "an asked-for end is not the sidecar's"
+    );
+}
+
+/// The first command's sidecar ends with it; the second command's requests would fail in silence.
+#[test]
+fn the_end_of_a_sidecar_that_was_found_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, _) = config(folder.path());
+    let first = Wrapped::start(&file, &[]);
+    let mut second = Wrapped::start(&file, &[]);
+    let mut third = Wrapped::start(&file, &["--on-sidecar-exit", "stop"]);
+    assert_eq!(first.end(), Some(9));
+    let ended = second.line_with("does not listen any more");
+    assert!(ended.ends_with("in 30 s"), "{ended}");
+    assert_eq!(second.end(), Some(9));
+    third.line_with("so the command was stopped");
+    assert_eq!(third.wrap.wait().unwrap().code(), Some(2));
+}
+
+#[test]
+fn a_running_sidecar_without_the_ca_of_its_config_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, _) = config(folder.path());
+    let first = Wrapped::start(&file, &[]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let with_ca = "[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n";
+    std::fs::write(&file, text.clone() + with_ca).unwrap();
+    let made = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+        .args(["ca", "init", "--config"])
+        .arg(&file)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let said = format!("runs without the CA that {} names", file.display());
+    let printed = print_variables(&file).1;
+    let run = format!("`sms-sidecar run --config {}`", file.display());
+    assert!(
+        printed.contains(&said) && printed.contains(&run),
+        "{printed}"
+    );
+    let mut second = Wrapped::start(&file, &[]);
+    second.line_with(&said);
+    assert_eq!(second.end(), Some(9));
+
+    let other = folder.path().join("other.toml");
+    std::fs::write(&other, format!("{text}# another\n")).unwrap();
+    let printed = print_variables(&other).1;
+    let run = format!("`sms-sidecar wrap --config {}`", file.display());
+    assert!(
+        printed.contains("runs with another config") && printed.contains(&run),
+        "{printed}"
+    );
+    assert_eq!(first.end(), Some(9));
+}
+
 #[test]
 fn the_command_gets_a_sidecar_and_wrap_returns_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
@@ -59,7 +257,7 @@ fn the_command_gets_a_sidecar_and_wrap_returns_its_exit_code() {
     );
     assert_eq!((printed, ended.code()), (expected, Some(7)));
     assert!(
-        std::net::TcpStream::connect(("127.0.0.1", proxy)).is_err(),
+        TcpStream::connect(("127.0.0.1", proxy)).is_err(),
         "the sidecar ends with the command"
     );
 }
@@ -74,8 +272,7 @@ fn signals_reach_the_command() {
     );
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "up");
-    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    send_signal(child.id(), Signal::TERM);
     assert_eq!(child.wait().unwrap().code(), Some(9));
 }
 
@@ -201,7 +398,7 @@ fn a_running_sidecar_is_used_and_left_running() {
         print_variables(&file).1
     );
     assert_eq!(wrap(&file, "exit 5").wait().unwrap().code(), Some(5));
-    assert!(std::net::TcpStream::connect(("127.0.0.1", proxy)).is_ok());
+    assert!(TcpStream::connect(("127.0.0.1", proxy)).is_ok());
     std::fs::write(stop, "").unwrap();
     assert_eq!(first.wait().unwrap().code(), Some(3));
 }

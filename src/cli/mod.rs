@@ -6,6 +6,7 @@ mod ca;
 mod check;
 mod child;
 mod config;
+mod connect;
 mod control;
 mod demo;
 mod diagnose;

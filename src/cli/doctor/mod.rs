@@ -2,7 +2,6 @@
 //! side. Each check says what it saw and what to do; nothing is sent to a handset unless `--send-to`
 //! asks for it, no credential that was refused is tried again, and no value is ever shown.
 
-mod connect;
 mod report;
 mod send;
 
@@ -15,6 +14,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use futures_util::future::join_all;
 
+use crate::cli::connect::connect;
 use crate::cli::control;
 use crate::cli::output;
 use crate::clock::{Clock, SystemClock};
@@ -95,7 +95,7 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<ControlRe
         CredentialCache::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
     let file = args.config.display().to_string();
     let setup = build_setup(&file, &loaded);
-    let running = connect::connect(&loaded.listen, &file, loaded.fingerprint.digest()).await;
+    let running = connect(&loaded.listen, &file, loaded.fingerprint.digest()).await;
     let runner = Runner {
         setup: &setup,
         credential_cache: &credential_cache,

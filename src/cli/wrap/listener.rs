@@ -51,3 +51,9 @@ async fn is_sidecar(stream: TcpStream, address: SocketAddr) -> anyhow::Result<bo
     let reply = http_client::exchange(stream, request).await?;
     Ok(reply.headers().contains_key(ID_HEADER) || reply.body().starts_with(OVERLOAD_PREFIX))
 }
+
+pub(super) fn port_taken(address: SocketAddr) -> String {
+    format!(
+        "{address} is in use by a program that is not sms-sidecar and would get every request of the command; stop that program, or set another `listen.proxy`"
+    )
+}

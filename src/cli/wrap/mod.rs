@@ -2,27 +2,29 @@
 //! requests to us, starts a sidecar beside it where none listens, and is otherwise not
 //! there: signals go through, the command's exit code comes back.
 
+mod backoff;
+mod command;
 mod environment;
+mod found;
 mod listener;
+mod supervisor;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
-use rustix::process::Signal;
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::bail;
+use tokio::process::Command;
 
-use crate::cli::child::send_signal;
 use crate::cli::output;
 use crate::config::Config;
 use crate::node::{Release, axios_releases, node_release};
+use command::{ForwardedSignals, WrappedCommand};
 use environment::{NodeFacts, variables};
-use listener::{ListenerKind, identify_listener};
+use found::found_sidecar_warning;
+use listener::{ListenerKind, identify_listener, port_taken};
+use supervisor::{Notes, OnSidecarExit, Supervisor};
 
 /// The command, and where the config is.
 #[derive(Debug, clap::Args)]
@@ -35,6 +37,9 @@ pub(crate) struct Args {
         default_value = "/etc/sms-sidecar/config.toml"
     )]
     config: PathBuf,
+    /// What to do when the sidecar ends before the command.
+    #[arg(long, value_name = "ACTION", value_enum, default_value_t = OnSidecarExit::Restart)]
+    on_sidecar_exit: OnSidecarExit,
     /// Print the variables and run nothing.
     #[arg(long)]
     print: bool,
@@ -42,9 +47,6 @@ pub(crate) struct Args {
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
-
-/// How long a sidecar that we start may take to listen.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = crate::cli::load_config(&args.config)?;
@@ -54,22 +56,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             args.config.display()
         );
     };
-    let proxy = format!("http://{address}");
-    // Node reads it in whatever folder the command runs.
-    let ca = loaded
-        .ca
-        .as_ref()
-        .map(|ca| std::path::absolute(&ca.cert_file))
-        .transpose()?;
-    let (node, axios) = (node_release(), installed_axios(Path::new("node_modules")));
-    let no_proxy = env_var("NO_PROXY").or_else(|| env_var("no_proxy"));
-    let variables = variables(&NodeFacts {
-        proxy: &proxy,
-        ca: ca.as_deref(),
-        no_proxy: no_proxy.as_deref(),
-        node,
-        axios: &axios,
-    });
+    let variables = command_variables(&loaded, address)?;
     if let Some(what) = connect_warning(&loaded, &args.config) {
         output::note(format_args!("warning: {what}"));
     }
@@ -80,11 +67,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         for (name, value) in &variables {
             output::line(format_args!("{name}={value}"));
         }
-        if let Some(what) = listener_warning(
-            runtime.block_on(identify_listener(address)),
-            address,
-            &args.config,
-        ) {
+        if let Some(what) = runtime.block_on(listener_warning(&loaded, address)) {
             output::note(what);
         }
         return Ok(ExitCode::SUCCESS);
@@ -94,7 +77,30 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut command = Command::new(program);
     command.args(rest).envs(variables);
-    runtime.block_on(run_with_sidecar(&args.config, address, command))
+    runtime.block_on(run_with_sidecar(args, &loaded, address, command))
+}
+
+/// The variables that bring the command's requests to us.
+fn command_variables(
+    loaded: &Config,
+    address: SocketAddr,
+) -> std::io::Result<Vec<(&'static str, String)>> {
+    let proxy = format!("http://{address}");
+    // Node reads it in whatever folder the command runs.
+    let ca = loaded
+        .ca
+        .as_ref()
+        .map(|ca| std::path::absolute(&ca.cert_file))
+        .transpose()?;
+    let (node, axios) = (node_release(), installed_axios(Path::new("node_modules")));
+    let no_proxy = env_var("NO_PROXY").or_else(|| env_var("no_proxy"));
+    Ok(variables(&NodeFacts {
+        proxy: &proxy,
+        ca: ca.as_deref(),
+        no_proxy: no_proxy.as_deref(),
+        node,
+        axios: &axios,
+    }))
 }
 
 /// The releases of axios below `modules`; warns if they cannot be read.
@@ -129,22 +135,19 @@ fn connect_warning(loaded: &Config, config: &Path) -> Option<String> {
     }
 }
 
-/// What to say where the variables lead to no sidecar.
-fn listener_warning(listener: ListenerKind, address: SocketAddr, config: &Path) -> Option<String> {
-    match listener {
-        ListenerKind::Sidecar => None,
-        ListenerKind::Absent => Some(format!(
-            "nothing listens on {address} yet; start `sms-sidecar run --config {}` before the command",
-            config.display()
-        )),
-        ListenerKind::Foreign => Some(format!("warning: {}", port_taken(address))),
-    }
-}
-
-fn port_taken(address: SocketAddr) -> String {
-    format!(
-        "{address} is in use by a program that is not sms-sidecar and would get every request of the command; stop that program, or set another `listen.proxy`"
-    )
+/// What to say where the variables lead to no sidecar, or to one that runs with something else.
+async fn listener_warning(loaded: &Config, address: SocketAddr) -> Option<String> {
+    let what = match identify_listener(address).await {
+        ListenerKind::Sidecar => found_sidecar_warning(loaded, address).await?,
+        ListenerKind::Absent => {
+            return Some(format!(
+                "nothing listens on {address} yet; start `sms-sidecar run --config {}` before the command",
+                loaded.file()
+            ));
+        }
+        ListenerKind::Foreign => port_taken(address),
+    };
+    Some(format!("warning: {what}"))
 }
 
 #[expect(
@@ -157,111 +160,36 @@ fn env_var(name: &str) -> Option<String> {
 
 /// Runs `command` with a sidecar beside it: one that already listens, else a new one.
 async fn run_with_sidecar(
-    config: &Path,
+    args: &Args,
+    loaded: &Config,
     address: SocketAddr,
-    mut command: Command,
+    command: Command,
 ) -> anyhow::Result<ExitCode> {
     // Before the command can say that it is up: a signal to us alone would leave it behind.
     let signals = ForwardedSignals::new()?;
-    let own = match identify_listener(address).await {
-        ListenerKind::Sidecar => None,
-        ListenerKind::Absent => Some(start_sidecar(config, address).await?),
-        ListenerKind::Foreign => bail!("{}", port_taken(address)),
+    let notes = Notes::start()?;
+    let mut supervisor = Supervisor::new(&args.config, address, &notes);
+    let is_ours = supervisor.attach().await?;
+    if !is_ours && let Some(what) = found_sidecar_warning(loaded, address).await {
+        notes.write(format_args!("warning: {what}"));
+    }
+    let mut command = WrappedCommand::start(signals, command)?;
+    let result = tokio::select! {
+        biased;
+        code = command.wait() => code,
+        ended = supervisor.keep(args.on_sidecar_exit) => stop_command(&mut command, &ended).await,
     };
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("{} could not be started", program_name(&command)))?;
-    let code = forward_signals(signals, &mut child).await?;
-    if let Some(mut own) = own {
-        send_signal(&own, Signal::TERM);
-        own.wait().await?;
+    supervisor.stop().await?;
+    notes.close();
+    result
+}
+
+/// The sidecar has ended, and the command is not to run without one.
+async fn stop_command(command: &mut WrappedCommand, ended: &str) -> anyhow::Result<ExitCode> {
+    // A service manager stops both at the same time.
+    if command.is_stopping() {
+        return command.wait().await;
     }
-    Ok(code)
-}
-
-fn program_name(command: &Command) -> String {
-    command
-        .as_std()
-        .get_program()
-        .to_string_lossy()
-        .into_owned()
-}
-
-async fn is_listening(address: SocketAddr) -> bool {
-    tokio::net::TcpStream::connect(address).await.is_ok()
-}
-
-/// Starts `sms-sidecar run` in its own process group, so that a Ctrl-C meant for the
-/// command lets requests in flight finish.
-async fn start_sidecar(config: &Path, address: SocketAddr) -> anyhow::Result<Child> {
-    let mut own = Command::new(std::env::current_exe()?)
-        .arg("run")
-        .arg("--config")
-        .arg(config)
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .context("the sidecar could not be started")?;
-    let mut tick = tokio::time::interval(Duration::from_millis(20));
-    let ready = async {
-        while !is_listening(address).await {
-            tick.tick().await;
-        }
-    };
-    tokio::select! {
-        () = ready => Ok(own),
-        ended = own.wait() => bail!("the sidecar ended at once ({}); it printed the reason above", ended?),
-        () = tokio::time::sleep(START_TIMEOUT) => bail!("the sidecar did not listen on {address} within {} s", START_TIMEOUT.as_secs()),
-    }
-}
-
-/// The signals that ask us to stop or reload.
-struct ForwardedSignals {
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-    quit: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl ForwardedSignals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            quit: signal(SignalKind::quit())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-}
-
-/// Waits for the command, and hands it every one of these signals.
-async fn forward_signals(
-    mut signals: ForwardedSignals,
-    child: &mut Child,
-) -> anyhow::Result<ExitCode> {
-    loop {
-        let received = tokio::select! {
-            ended = child.wait() => return Ok(exit_code(ended?)),
-            _ = signals.terminate.recv() => Signal::TERM,
-            _ = signals.hangup.recv() => Signal::HUP,
-            _ = signals.quit.recv() => Signal::QUIT,
-            _ = signals.interrupt.recv() => Signal::INT,
-        };
-        // On a terminal the kernel has given Ctrl-C and Ctrl-\ to the command already.
-        let given =
-            matches!(received, Signal::INT | Signal::QUIT) && std::io::stdin().is_terminal();
-        if !given {
-            send_signal(child, received);
-        }
-    }
-}
-
-/// The command's own code; 128 and the signal's number where a signal ended it, as shells say it.
-fn exit_code(ended: std::process::ExitStatus) -> ExitCode {
-    use std::os::unix::process::ExitStatusExt;
-    let code = ended
-        .code()
-        .or_else(|| ended.signal().map(|signal| 128 + signal))
-        .unwrap_or(1);
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
+    command.stop().await?;
+    bail!("{ended}, so the command was stopped: its requests would have failed");
 }

@@ -26,7 +26,7 @@ const MAX_BODY: usize = 8 << 20;
 const SIDECAR_METRIC: &[u8] = b"sms_sidecar_build_info";
 
 /// Queries the addresses on which a sidecar with this config would listen. `digest` is the config's.
-pub(super) async fn connect(listen: &Listen, config: &str, digest: &str) -> RunningSidecar {
+pub(crate) async fn connect(listen: &Listen, config: &str, digest: &str) -> RunningSidecar {
     let running = query(listen, config).await;
     running.without_other_config(digest)
 }
