@@ -13,6 +13,7 @@ export class Fake {
   /** Seconds that the service's clock is ahead of ours. */
   ahead = 0;
   #faults = [];
+  #choose;
   #server;
   #control;
   #waiting = [];
@@ -79,8 +80,10 @@ export class Fake {
   dropIdle() { this.#server.closeIdleConnections(); return this; }
   /** The credential changes at the service; the old one is rejected from now on. */
   rotate(change) { Object.assign(this.credential, change); return this; }
+  /** From now on `choose(request)` names the fault of each request, or none: `{reject, reply, raw, lose, cut, hang}`. */
+  misbehave(choose) { this.#choose = choose; return this; }
   /** Forgets every order. */
-  behave() { this.#faults = []; this.rejectedPath = undefined; return this; }
+  behave() { this.#faults = []; this.#choose = undefined; this.rejectedPath = undefined; return this; }
   /** Forgets orders and memory. */
   reset() { this.behave(); this.received.length = 0; this.delivered.length = 0; return this; }
 
@@ -115,7 +118,7 @@ export class Fake {
       method: req.method, target: req.url, path: url.pathname, query: url.searchParams, rawQuery: url.search.slice(1),
       headers: req.headers, rawHeaders: req.rawHeaders, from: req.socket.remoteAddress, body: await bodyOf(req).catch(() => ''),
     };
-    const fault = this.#nextFault();
+    const fault = this.#choose ? this.#choose(request) : this.#nextFault();
     const record = { ...request, query: Object.fromEntries(url.searchParams) };
     this.received.push(record);
     for (const wake of this.#waiting.splice(0)) wake();
@@ -125,6 +128,8 @@ export class Fake {
     const reply = fault?.reply ?? (fault?.reject ? this.rejection(fault.reject, request) : await this.#answer(request));
     record.status = reply.status;
     if (fault?.lose) return req.socket.destroy();
+    if (fault?.hang) return undefined;
+    if (fault?.cut) return res.writeHead(reply.status, { ...reply.headers, 'content-length': Buffer.byteLength(reply.body) + 10 }).write(reply.body, () => req.socket.destroy());
     // A wrong clock shows in the reply's Date header.
     const dated = this.ahead ? { date: new Date(this.now()).toUTCString() } : {};
     res.writeHead(reply.status, { ...reply.headers, ...dated });
