@@ -49,6 +49,7 @@ fn status_layout(loaded: &Config, listen: &Listen) -> ConfigSummary {
     ConfigSummary {
         file: loaded.file().to_owned(),
         digest: loaded.fingerprint.digest().to_owned(),
+        instance: loaded.instance.clone(),
         observe: proxy.mode == Mode::Observe,
         providers: proxy.providers.iter().map(provider).collect(),
         routes: proxy.routes.iter().map(route).collect(),

@@ -10,7 +10,8 @@ use http::Method;
 use crate::cli::control::ControlArgs;
 use crate::status::{
     BalanceStatus, BuildStatus, ConfigStatus, Deliverability, EntrypointStatus, ProviderStatus,
-    ReloadStatus, RequestStatus, RouteStatus, Status, VaultStatus, cause_phrase, short_time,
+    ReloadStatus, RequestStatus, RouteStatus, Status, VaultStatus, add_distances, cause_phrase,
+    full_time, short_time,
 };
 
 /// Whether codes arrive, and the state of every route and provider in the running sidecar.
@@ -52,20 +53,7 @@ fn render(status: &Status, calls: usize) -> String {
 }
 
 fn write_status(text: &mut String, status: &Status, calls: usize) -> std::fmt::Result {
-    let (sign, style) = headline_icon(status.headline.deliverability);
-    writeln!(
-        text,
-        "{style}{sign}{style:#} {BOLD}{}{BOLD:#}",
-        replace_control_chars(&status.headline.summary)
-    )?;
-    writeln!(
-        text,
-        "  {}",
-        replace_control_chars(&status.headline.details)
-    )?;
-    for also in &status.headline.warnings {
-        writeln!(text, "  {WARN}!{WARN:#} {}", replace_control_chars(also))?;
-    }
+    write_headline(text, status)?;
     write_heading(text, "Routes")?;
     let width = max_width(status.routes.iter().map(|route| route.route.as_str()));
     status
@@ -92,6 +80,35 @@ fn write_status(text: &mut String, status: &Status, calls: usize) -> std::fmt::R
     }
     write_config(text, status)?;
     write_requests(text, status, calls)
+}
+
+/// Whether codes arrive, at which sidecar, and what else needs attention.
+fn write_headline(text: &mut String, status: &Status) -> std::fmt::Result {
+    let (sign, style) = headline_icon(status.headline.deliverability);
+    writeln!(
+        text,
+        "{style}{sign}{style:#} {BOLD}{}{BOLD:#}",
+        replace_control_chars(&status.headline.summary)
+    )?;
+    let location = status.location();
+    if !location.is_empty() {
+        writeln!(
+            text,
+            "  {DIM}{}, {}{DIM:#}",
+            replace_control_chars(&location),
+            short_time(&status.at, &status.at)
+        )?;
+    }
+    writeln!(
+        text,
+        "  {}",
+        replace_control_chars(&status.headline.details)
+    )?;
+    for also in &status.headline.warnings {
+        let also = add_distances(also, &status.at);
+        writeln!(text, "  {WARN}!{WARN:#} {}", replace_control_chars(&also))?;
+    }
+    Ok(())
 }
 
 fn write_heading(text: &mut String, title: &str) -> std::fmt::Result {
@@ -171,13 +188,13 @@ fn write_provider_state(
         .since
         .as_deref()
         .filter(|_| provider.state != "healthy")
-        .map(|since| format!(" since {}", short_time(since, now)))
+        .map(|since| format!(" since {}", full_time(since, now)))
         .unwrap_or_default();
     let name = replace_control_chars(&provider.provider);
     writeln!(
         text,
         "  {style}{sign}{style:#} {name:width$}  {style}{}{style:#}{DIM}{since}{DIM:#}",
-        replace_control_chars(&provider.summary)
+        replace_control_chars(&add_distances(&provider.summary, now))
     )
 }
 
@@ -201,7 +218,7 @@ fn balance_label(balance: &BalanceStatus, now: &str) -> String {
         "{} {}{days}, said at {}{pace}",
         balance.value,
         balance.unit,
-        short_time(&balance.at, now)
+        full_time(&balance.at, now)
     )
 }
 
@@ -213,12 +230,12 @@ fn credential_label(provider: &ProviderStatus, now: &str) -> String {
     let since = provider
         .credential_since
         .as_deref()
-        .map(|since| format!(" since {}", short_time(since, now)))
+        .map(|since| format!(" since {}", full_time(since, now)))
         .unwrap_or_default();
     let token = provider
         .token_expires_at
         .as_deref()
-        .map(|end| format!(", token until {}", short_time(end, now)))
+        .map(|end| format!(", token until {}", full_time(end, now)))
         .unwrap_or_default();
     format!(
         "{entry}, version {}{since}{token}",
@@ -285,7 +302,7 @@ fn write_vault(text: &mut String, vault: &VaultStatus, now: &str) -> std::fmt::R
         let at = entry
             .read_at
             .as_deref()
-            .map(|at| short_time(at, now))
+            .map(|at| full_time(at, now))
             .unwrap_or_default();
         match &entry.failing_since {
             None => writeln!(
@@ -301,7 +318,7 @@ fn write_vault(text: &mut String, vault: &VaultStatus, now: &str) -> std::fmt::R
                     "    {BAD}✕{BAD:#} {}  {} since {}: {problem}",
                     replace_control_chars(path),
                     replace_control_chars(&entry.result),
-                    short_time(since, now)
+                    full_time(since, now)
                 )?;
             }
         }
@@ -318,7 +335,7 @@ fn write_config(text: &mut String, status: &Status) -> std::fmt::Result {
         write_reload(text, reload, now)?;
     }
     if let Some(end) = &config.ca_expires_at {
-        writeln!(text, "  local CA until {}", short_time(end, now))?;
+        writeln!(text, "  local CA until {}", full_time(end, now))?;
     }
     status
         .entrypoints
@@ -332,7 +349,7 @@ fn write_config_file(text: &mut String, config: &ConfigStatus, now: &str) -> std
     let loaded = config
         .loaded_at
         .as_deref()
-        .map(|at| format!(", loaded at {}", short_time(at, now)))
+        .map(|at| format!(", loaded at {}", full_time(at, now)))
         .unwrap_or_default();
     writeln!(
         text,
@@ -351,7 +368,7 @@ fn write_reload(text: &mut String, reload: &ReloadStatus, now: &str) -> std::fmt
     writeln!(
         text,
         "  last reload at {}: {}",
-        short_time(&reload.at, now),
+        full_time(&reload.at, now),
         replace_control_chars(&reload.result)
     )?;
     for line in reload.problem.iter().flat_map(|problem| problem.lines()) {
@@ -368,7 +385,7 @@ fn write_entrypoint(
     let last = entrypoint
         .last_at
         .as_deref()
-        .map(|at| format!(", the last at {}", short_time(at, now)))
+        .map(|at| format!(", the last at {}", full_time(at, now)))
         .unwrap_or_default();
     let counts = format!(
         "{} requests, {} tunnelled, {} denied",
@@ -385,7 +402,7 @@ fn write_build(text: &mut String, build: &BuildStatus, now: &str) -> std::fmt::R
     let started = build
         .started_at
         .as_deref()
-        .map(|at| format!(", up since {}, PID {}", short_time(at, now), build.pid))
+        .map(|at| format!(", up since {}, PID {}", full_time(at, now), build.pid))
         .unwrap_or_default();
     writeln!(
         text,

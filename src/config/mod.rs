@@ -39,6 +39,8 @@ pub use schema::schema;
 /// A config without an error.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The name of this sidecar in the status.
+    pub instance: Option<String>,
     /// For the pipeline.
     pub proxy: proxy::Settings,
     /// For the vaults.

@@ -23,6 +23,9 @@ use crate::config::vaults::RawVault;
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawConfig {
+    /// The name of this sidecar on the status page and in `status`, beside the name of its host.
+    #[schemars(with = "ServiceNameText", extend("x-default" = "none", "examples" = ["otp"]))]
+    pub(super) instance: Option<ConfigString>,
     /// `observe`: pass every request on unchanged and only watch. A route can set its own.
     #[schemars(with = "String", extend("enum" = words(MODES), "default" = "act"))]
     pub(super) mode: Option<ConfigString>,

@@ -139,16 +139,37 @@ fn http_url(word: &str) -> Result<Uri, InvalidValue> {
     if named { Ok(uri) } else { Err(wrong) }
 }
 
+/// The name of a sidecar in the status.
+pub(super) fn instance_name(word: &str) -> Result<Option<String>, InvalidValue> {
+    let wrong = (
+        "this is not a valid instance name",
+        "write 1 to 100 characters on one line, as \"otp\", or leave the key out",
+    );
+    if is_label(word) {
+        Ok(Some(word.to_owned()))
+    } else {
+        Err(wrong)
+    }
+}
+
+/// Whether `word` is one short line that a person reads.
+fn is_label(word: &str) -> bool {
+    (1..=100).contains(&word.chars().count())
+        && word.trim() == word
+        && !word.chars().any(char::is_control)
+}
+
 /// A service's name in traces: one line that a person reads.
 pub(super) fn service_name(word: &str) -> Result<String, InvalidValue> {
-    let fit = (1..=100).contains(&word.chars().count())
-        && word.trim() == word
-        && !word.chars().any(char::is_control);
     let wrong = (
         "this is not a valid service name",
         "write 1 to 100 characters on one line, as \"sms-sidecar\"",
     );
-    if fit { Ok(word.to_owned()) } else { Err(wrong) }
+    if is_label(word) {
+        Ok(word.to_owned())
+    } else {
+        Err(wrong)
+    }
 }
 
 /// A name that can be a metric label, a log field and the first segment of a URL.

@@ -5,14 +5,15 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use crate::clock::Moment;
-use crate::diagnosis::{Diagnosis, format_duration};
+use crate::diagnosis::Diagnosis;
 use crate::policy::HealthState;
 use crate::sms::{Cause, Certainty};
 use crate::status::headline;
 use crate::status::{
     AttemptStatus, BalanceStatus, BuildStatus, ConfigStatus, EntrypointStatus, Headline,
     MessageCounts, ProviderStatus, RecentFailures, ReloadStatus, RequestStatus, RouteStatus,
-    SendsLastDay, SendsLastHour, Status, TlsRejectionStatus, VaultEntryStatus, VaultStatus, sum,
+    SendsLastDay, SendsLastHour, Status, TlsRejectionStatus, VaultEntryStatus, VaultStatus,
+    relative_time, sum,
 };
 use crate::telemetry::{
     AccountNote, AttemptNote, EntrypointStats, HealthNote, ProviderSummary, RequestNote, RouteNote,
@@ -45,6 +46,8 @@ pub fn build(snapshot: &StatusSnapshot) -> Status {
     let requests = snapshot.facts.requests.iter().rev();
     let mut status = Status {
         at: format_time(snapshot.wall),
+        host: snapshot.facts.host.clone(),
+        instance: config.instance.clone(),
         headline: Headline::default(),
         routes,
         providers,
@@ -66,7 +69,7 @@ impl StatusBuilder<'_> {
         let routes = self.0.facts.routes.values();
         let accepted = routes.filter_map(|route| route.last_accepted.as_ref());
         let (provider, at) = accepted.max_by_key(|(_, at)| *at)?;
-        let ago = format_ago(self.0.wall.duration_since(*at).unwrap_or_default());
+        let ago = relative_time(&format_time(*at), &format_time(self.0.wall))?;
         Some(format!("the last {ago} by {provider}"))
     }
 
@@ -418,14 +421,6 @@ fn attempt_status(note: &AttemptNote) -> AttemptStatus {
         status: note.status,
         provider_message: note.provider_message.clone(),
         took_ms: millis(note.duration),
-    }
-}
-
-fn format_ago(time: Duration) -> String {
-    if time < Duration::from_secs(5) {
-        "just now".to_owned()
-    } else {
-        format!("{} ago", format_duration(time))
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::format_command;
 pub(super) use crate::status::Headline;
+use crate::status::times::short_time;
 use crate::status::{
     ConfigStatus, EntrypointStatus, MessageCounts, ProviderStatus, RouteStatus, Status,
 };
@@ -302,7 +303,7 @@ fn failure_warning(provider: &ProviderStatus, now: &str) -> Option<String> {
         ));
     }
     Some(format!(
-        "The last message to {name} failed at {} ({cause}).",
+        "The last message to {name} failed at {}: {cause}.",
         short_time(at, now)
     ))
 }
@@ -474,19 +475,6 @@ pub fn cause_phrase(
 pub(crate) fn alternatives_phrase(alternatives: &[impl AsRef<str>]) -> String {
     let names: Vec<&str> = alternatives.iter().map(AsRef::as_ref).collect();
     format!("or {}", names.join(" or "))
-}
-
-/// `16:20:05 UTC`, after the date if it is not today.
-pub fn short_time(at: &str, now: &str) -> String {
-    let parts = |text: &str| {
-        text.split_once('T')
-            .map(|(day, time)| (day.to_owned(), time.trim_end_matches('Z').to_owned()))
-    };
-    match (parts(at), parts(now)) {
-        (Some((day, time)), Some((today, _))) if day == today => format!("{time} UTC"),
-        (Some((day, time)), _) => format!("{day} {time} UTC"),
-        (None, _) => at.to_owned(),
-    }
 }
 
 /// `a is`, `a and b are`.

@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod headline;
 mod requests;
+mod times;
 
 #[cfg(test)]
 mod tests;
@@ -22,8 +23,12 @@ pub use control::{
     ControlError, ControlReply, ProviderReport, ReloadReport, SendReport, SendRequest,
 };
 pub(crate) use headline::alternatives_phrase;
-pub use headline::{Deliverability, cause_phrase, short_time};
+pub use headline::{Deliverability, cause_phrase};
 pub use requests::{AttemptStatus, EntrypointStatus, RequestStatus, TlsRejectionStatus};
+pub use times::{
+    SentencePart, add_distances, full_time, parse_short_time, relative_time, short_time,
+    split_times,
+};
 
 /// The whole status.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +36,10 @@ pub use requests::{AttemptStatus, EntrypointStatus, RequestStatus, TlsRejectionS
 pub struct Status {
     /// When the status was built.
     pub at: String,
+    /// The host that the sidecar runs on.
+    pub host: String,
+    /// The name of this sidecar, if the config has one.
+    pub instance: Option<String>,
     /// Whether codes arrive.
     pub headline: Headline,
     /// The routes, in the order of the config.
@@ -247,6 +256,15 @@ pub struct MessageCounts {
 }
 
 impl Status {
+    /// Which sidecar this is: `otp on web-3`, or the host alone.
+    pub fn location(&self) -> String {
+        match &self.instance {
+            Some(instance) if self.host.is_empty() => instance.clone(),
+            Some(instance) => format!("{instance} on {}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
     /// A provider by its name.
     pub fn provider(&self, name: &str) -> Option<&ProviderStatus> {
         self.providers

@@ -239,6 +239,21 @@ fn the_headline_names_the_providers_and_routes_that_are_out() {
 }
 
 #[test]
+fn the_status_says_which_sidecar_it_is() {
+    let fixture = fixture();
+    assert!(!fixture.status().host.is_empty(), "the host has a name");
+    assert_eq!(fixture.status().location(), fixture.status().host);
+    let mut shape = shape();
+    shape.config.instance = Some("otp".into());
+    fixture.telemetry.update_schema(&shape);
+    let status = Status {
+        host: "web-3".into(),
+        ..fixture.status()
+    };
+    assert_eq!(status.location(), "otp on web-3");
+}
+
+#[test]
 fn a_failed_message_degrades_the_headline_for_five_minutes() {
     let fixture = fixture();
     fixture.accept("a");

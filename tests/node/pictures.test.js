@@ -3,6 +3,7 @@
 // UPDATE_PICTURES=1 node --test tests/node/pictures.test.js writes both again.
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -51,7 +52,7 @@ async function staged(t) {
     { name: 'uzbekistan', recipients: ['+998'], providers: ['playmobile', 'eskiz'], duplicate_window: '0s' },
     { name: 'abroad', providers: ['twilio'] },
   ];
-  const proxy = await sidecar(t, at, { vaults: { local: { embedded: vault } }, providers, routes });
+  const proxy = await sidecar(t, at, { instance: 'otp', vaults: { local: { embedded: vault } }, providers, routes });
   const send = async (n) => delivered(await sendAs(proxy, 'playmobile', { text: `Kod: ${n}`, to: `9989012345${10 + n}` }), 'playmobile');
   for (let n = 0; n < 9; n += 1) await send(n);
   fakes.playmobile.rotate({ password: 'the-new-one' });
@@ -63,7 +64,7 @@ async function staged(t) {
 /** What depends on the machine, and what an installed sidecar has in its place. */
 function replacements() {
   const { at, proxy, services } = scene;
-  return [[at, HOME], [proxy.listen.proxy, '127.0.0.1:8125'], [proxy.listen.admin, '127.0.0.1:9125'], ...Object.entries(services)];
+  return [[`otp on ${hostname()}`, 'otp on web-3'], [at, HOME], [proxy.listen.proxy, '127.0.0.1:8125'], [proxy.listen.admin, '127.0.0.1:9125'], ...Object.entries(services)];
 }
 
 const installed = (text) => replacements().reduce((shown, [from, to]) => shown.replaceAll(from, to), text);
@@ -71,7 +72,7 @@ const installed = (text) => replacements().reduce((shown, [from, to]) => shown.r
 /** What two runs have in common: no times, durations, commit, process, and nothing of when a vault was read. */
 function steady(text) {
   return `${installed(text)
-    .replace(/(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d UTC/g, 'TIME').replace(/\b\d+ (ms|s)\b/g, 'N $1')
+    .replace(/(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d UTC(?: \((?:just now|in [^)]+|[^)]+ ago)\))?/g, 'TIME').replace(/\b\d+ (ms|s)\b/g, 'N $1')
     .replace(/\b[0-9a-f]{12}\b/g, 'COMMIT').replace(/PID \d+/g, 'PID N').replace(/\b(?:un)?changed (?=at TIME)/g, 'read ')
     .replace(/[·▁▂▃▄▅▆▇█×]{2,}/g, '·')
     .split('\n').map((line) => line.replace(/\s+/g, ' ').trim()).filter(Boolean).join('\n')}\n`;

@@ -52,7 +52,7 @@ test('reload shows the errors with carets, and the previous config stays in forc
 
 test('status, page and doctor report a config that was edited and not loaded', async (t) => {
   const { proxy } = await stage(t);
-  const warning = /config\.toml was changed at \d\d:\d\d:\d\d UTC after it was loaded: `sms-sidecar reload --config [^`]+\/config\.toml`/;
+  const warning = /config\.toml was changed at \d\d:\d\d:\d\d UTC(?: \(.+?\))? after it was loaded: `sms-sidecar reload --config [^`]+\/config\.toml`/;
   const before = readFileSync(proxy.file, 'utf8');
   assert.doesNotMatch((await ask(proxy, 'status')).stdout, /was changed/);
   edit(proxy, '"8s"', '"7s"');
@@ -63,7 +63,7 @@ test('status, page and doctor report a config that was edited and not loaded', a
   const { config, build, headline } = await facts(proxy);
   assert.ok(config.changed_at >= config.loaded_at && build.pid === proxy.child.pid, JSON.stringify({ config, build }));
   assert.ok(headline.warnings.some((line) => warning.test(line)), JSON.stringify(headline));
-  assert.match((await get(`${proxy.admin}/`)).body, /was changed at .{8} UTC after it was loaded: <code>sms-sidecar reload --config [^<]+\/config\.toml<\/code>/);
+  assert.match((await get(`${proxy.admin}/`)).body, /was changed at <time [^]+?<\/time> after it was loaded: <code>sms-sidecar reload --config [^<]+\/config\.toml<\/code>/);
   assert.match((await ask(proxy, 'doctor')).stdout, /sidecar[^\n]*does not use this config yet[^]*sms-sidecar reload/);
   writeFileSync(proxy.file, before);
   assert.equal((await facts(proxy)).config.changed_at, null, 'the file has its old content again');

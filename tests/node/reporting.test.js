@@ -55,10 +55,10 @@ test('a denied CONNECT to a provider\'s host is a warning in the log and under t
   const [other, ours] = await lines(proxy, 'turned away', 2);
   assert.deepEqual([other.level, ours.level], ['INFO', 'WARN']);
   assert.match(ours.why, /needs a local CA/);
-  const warning = /1 request failed at entrypoint connect, at \d\d:\d\d:\d\d UTC: CONNECT to a provider's host needs a local CA; run `sms-sidecar ca init`/;
+  const warning = /1 request failed at entrypoint connect, at \d\d:\d\d:\d\d UTC(?: \(.+?\))?: CONNECT to a provider's host needs a local CA; run `sms-sidecar ca init`/;
   const shown = (await status(proxy)).stdout.split('\n');
-  assert.match(shown[2], new RegExp(`^  ! ${warning.source}`));
-  assert.match((await get(`${proxy.admin}/`)).body, /1 request failed at entrypoint connect[^<]*<code>sms-sidecar ca init/);
+  assert.match(shown[3], new RegExp(`^  ! ${warning.source}`));
+  assert.match((await get(`${proxy.admin}/`)).body, /1 request failed at entrypoint connect, at <time [^]+?<\/time>[^<]*<code>sms-sidecar ca init/);
 });
 
 test('a client that does not trust our CA is reported the same way', async (t) => {

@@ -4,6 +4,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { hostname } from 'node:os';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -30,7 +31,7 @@ const SHOWN = {
   stuck: { title: /^No: route all cannot deliver\./, able: 'unavailable', code: 1, page: [/CANNOT deliver: all its providers are out/, /account-suspended/, /<b>Blocked<\/b><script>/, /not-sent/] },
   dark: {
     title: /^Yes, but twilio is out\./, able: 'on-backup', code: 0,
-    page: [/not usable: its credential was never read/, /Vault local cannot be read since/, /stays in use/, /The reload of \d\d:\d\d:\d\d UTC failed/, /unknown key `dialekt`/],
+    page: [/not usable: its credential was never read/, /Vault local cannot be read since/, /stays in use/, /The reload of \d\d:\d\d:\d\d UTC \(.+?\) failed/, /unknown key `dialekt`/],
   },
 };
 
@@ -151,6 +152,39 @@ test('an open page updates, keeps the focus, announces changes politely, and sho
   await page.waitForFunction(() => /No answer/.test(document.getElementById('fresh').textContent), null, { timeout: 30_000 });
   assert.equal(await page.locator('body.stale').count(), 1);
   assert.match(await page.locator('.fresh').first().innerText(), /what you see is old, as of \d\d:\d\d:\d\d UTC/);
+});
+
+test('head, title, JSON and terminal name the host and the instance', async (t) => {
+  const named = `otp on ${hostname()}`;
+  const { proxy } = await stage(t, { config: { instance: 'otp' } });
+  const page = await open(t, proxy.admin, { script: false });
+  assert.equal(await page.title(), `Ready; no message has come yet. · ${named} · sms-sidecar`);
+  assert.equal(await page.locator('.name').innerText(), `sms-sidecar ${named}`);
+  const { host, instance } = JSON.parse((await get(`${proxy.admin}/status.json`)).body);
+  assert.deepEqual([host, instance], [hostname(), 'otp']);
+  assert.ok(cli('status', '--config', proxy.file).stdout.includes(`\n  ${named}, `));
+  const { proxy: unnamed } = await stage(t);
+  await page.goto(unnamed.admin);
+  assert.equal(await page.locator('.name').innerText(), `sms-sidecar ${hostname()}`);
+});
+
+test('times are in UTC and by their distance; the script adds the time of the reader', async (t) => {
+  const { proxy } = await SITUATIONS.throttled(t);
+  const retry = (page) => page.locator('.provider .state strong').first().innerText();
+  const plain = await open(t, proxy.admin, { script: false, zone: 'Asia/Tashkent' });
+  assert.match(await retry(plain), /^in cooldown until \d\d:\d\d:\d\d UTC \(in \d+ min\)$/);
+  assert.doesNotMatch(await plain.locator('body').innerText(), /\d local/);
+  const page = await open(t, proxy.admin, { zone: 'Asia/Tashkent' });
+  await page.waitForFunction(() => document.getElementById('fresh').textContent === 'Live');
+  const [, hour, rest, local] = /until (\d\d):(\d\d:\d\d) UTC \((.+) local, in \d+ min\)$/.exec(await retry(page));
+  assert.ok(local.endsWith(`${String((Number(hour) + 5) % 24).padStart(2, '0')}:${rest}`), local);
+  for (const [at, shown] of await page.locator('main time').evaluateAll((all) => all.map((time) => [time.dateTime, time.innerText]))) {
+    assert.match(at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+    assert.match(shown, /^(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d UTC\s\((?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d local, (?:just now|in .+|.+ ago)\)$/);
+  }
+  assert.match(await page.locator('footer').innerText(), /All times are UTC; local is Asia\/Tashkent\./);
+  assert.match(cli('status', '--config', proxy.file).stdout, /in cooldown until \d\d:\d\d:\d\d UTC \(in \d+ min\) since \d\d:\d\d:\d\d UTC \((?:just now|\d+ s ago)\)/);
+  assert.deepEqual(page.complaints, []);
 });
 
 test('by keyboard: a skip link, every stop visible, in the order of the page', async (t) => {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::status::short_time;
+use crate::status::{SentencePart, parse_short_time, relative_time, short_time, split_times};
 
 /// A state as a shape that is recognisable without colour and is always next to a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +37,38 @@ pub(super) fn status_icon(sign: StatusIcon) -> Markup {
     }
 }
 
-/// A time of day, with the date if it is not today. Programs and tooltips get the full timestamp.
+/// A time of day, with the date if it is not today, and how far it is from now. Programs and tooltips get
+/// the full timestamp. The script adds the time of the reader's own time zone to `.beside`.
 pub(super) fn time_element(at: &str, now: &str) -> Markup {
-    html! { time datetime=(at) title=(at) { (short_time(at, now)) } }
+    html! {
+        time datetime=(at) title=(at) {
+            (short_time(at, now))
+            @if let Some(distance) = relative_time(at, now) { span.beside { " (" (distance) ")" } }
+        }
+    }
+}
+
+/// A sentence of the status in which each time and each `` `command` `` is marked up.
+pub(super) fn sentence(text: &str, now: &str) -> Markup {
+    html! {
+        @for (at, part) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (times_marked_up(part, now)) }
+        }
+    }
+}
+
+fn times_marked_up(text: &str, now: &str) -> Markup {
+    html! {
+        @for part in split_times(text) {
+            @match part {
+                SentencePart::Words(words) => (words),
+                SentencePart::Time(time) => @match parse_short_time(time, now) {
+                    Some(at) => (time_element(&at, now)),
+                    None => (time),
+                },
+            }
+        }
+    }
 }
 
 /// A remedy, with the address of the service's console as a link. In a remedy the address has the form

@@ -13,8 +13,8 @@ mod tests;
 
 use maud::{DOCTYPE, Markup, html};
 
-use crate::admin::page::components::{StatusIcon, inline_code, status_icon, time_element};
-use crate::status::{Deliverability, RouteStatus, Status};
+use crate::admin::page::components::{StatusIcon, sentence, status_icon, time_element};
+use crate::status::{Deliverability, RouteStatus, Status, short_time};
 
 /// The files that the page loads: path, content type and content.
 const ASSETS: [(&str, &str, &str); 3] = [
@@ -41,12 +41,13 @@ pub(super) fn asset(path: &str) -> Option<(&'static str, &'static str)> {
 
 /// Renders the page. `waiting` lists the components that are not ready yet.
 pub(super) fn render_page(status: &Status, waiting: &[&str]) -> String {
+    let location = status.location();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
-                title { (status.headline.summary) " · sms-sidecar" }
+                title { (status.headline.summary) @if !location.is_empty() { " · " (location) } " · sms-sidecar" }
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 link rel="icon" href="/icon.svg" type="image/svg+xml";
@@ -56,8 +57,8 @@ pub(super) fn render_page(status: &Status, waiting: &[&str]) -> String {
             body {
                 a.skip href="#main" { "Skip to the answer" }
                 header.top {
-                    p.name { "sms-sidecar" }
-                    p.fresh { span #fresh role="status" { "Snapshot" } ", as of " span #asof { (time_element(&status.at, &status.at)) } }
+                    p.name { "sms-sidecar" @if !location.is_empty() { " " span.location { (location) } } }
+                    p.fresh { span #fresh role="status" { "Snapshot" } ", as of " span #asof { time datetime=(status.at) title=(status.at) { (short_time(&status.at, &status.at)) span.beside {} } } }
                     noscript { p.fresh { a href="/" { "Load it again" } } }
                 }
                 main #main tabindex="-1" { (content(status, waiting)) }
@@ -66,7 +67,7 @@ pub(super) fn render_page(status: &Status, waiting: &[&str]) -> String {
                         a href="/status.json" { "status.json" } " " a href="/metrics" { "metrics" } " " a href="/ready" { "ready" } " "
                         a href="/live" { "live" }
                     }
-                    p { "Nothing here changes anything. All times are UTC." }
+                    p { "Nothing here changes anything. All times are UTC" span #zone {} "." }
                 }
             }
         }
@@ -102,11 +103,11 @@ fn headline_section(status: &Status, waiting: &[&str]) -> Markup {
             div aria-live="polite" aria-atomic="true" {
                 h1 #answer { (status_icon(shape)) " " span { (status.headline.summary) } }
             }
-            p.because { (status.headline.details) }
+            p.because { (sentence(&status.headline.details, &status.at)) }
             @if !status.headline.warnings.is_empty() || !waiting.is_empty() {
                 ul.also {
                     @if !waiting.is_empty() { li { (status_icon(StatusIcon::Warn)) " Not ready yet; waiting for: " (waiting.join(", ")) "." } }
-                    @for also in &status.headline.warnings { li { (status_icon(StatusIcon::Warn)) " " (inline_code(also)) } }
+                    @for also in &status.headline.warnings { li { (status_icon(StatusIcon::Warn)) " " (sentence(also, &status.at)) } }
                 }
             }
         }
@@ -139,7 +140,7 @@ fn route_item(route: &RouteStatus, status: &Status) -> Markup {
         (status_icon(shape))
         div {
             h3 { (route.route) @if !route.recipients.is_empty() { span.muted { " to " (route.recipients.join(" ")) } } }
-            p { (route.summary) }
+            p { (sentence(&route.summary, &status.at)) }
             p.order {
                 span.hidden { "In this order: " }
                 @for (at, name) in route.providers.iter().enumerate() {

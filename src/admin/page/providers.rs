@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::admin::page::components::{
-    StatusIcon, inline_code, remedy_markup, status_icon, time_element,
+    StatusIcon, inline_code, remedy_markup, sentence, status_icon, time_element,
 };
 use crate::admin::page::hour_chart::hour_chart;
 use crate::diagnosis::format_duration;
@@ -35,7 +35,7 @@ fn provider_card(provider: &ProviderStatus, at: usize, now: &str) -> Markup {
                     p.muted { (provider.dialect) " · " (provider.base_url) }
                 }
                 p.state {
-                    strong { (provider.summary) }
+                    strong { (sentence(&provider.summary, now)) }
                     @if let Some(since) = provider.since.as_ref().filter(|_| provider.state != "healthy") {
                         span.muted { " since " (time_element(since, now)) }
                     }

@@ -1,11 +1,36 @@
 // Fetches the page again and applies the changes node by node, so that focus, selection and the position of a
 // screen reader stay the same. A failed fetch is shown, because an old page must not look like a current one.
+// Adds the time of the reader's own time zone to each time, which the page itself shows in UTC.
 'use strict';
 (() => {
   const EVERY = 2000;
   const main = document.getElementById('main');
   const fresh = document.getElementById('fresh');
   const asOf = document.getElementById('asof');
+
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const two = (number) => String(number).padStart(2, '0');
+  const dayOf = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+
+  /** `21:20:05`, after the date if that is not the one of the time in UTC. */
+  function localTime(at) {
+    const clock = [at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(':');
+    return dayOf(at) === at.toISOString().slice(0, 10) ? clock : `${dayOf(at)} ${clock}`;
+  }
+
+  /** Adds local times to a page as the server wrote it: `16:20:05 UTC (21:20:05 local, 3 min ago)`. */
+  function addLocalTimes(page) {
+    for (const time of page.querySelectorAll('time')) {
+      const at = new Date(time.dateTime);
+      const beside = time.querySelector('.beside');
+      if (!beside || Number.isNaN(at.getTime()) || at.getTimezoneOffset() === 0) continue;
+      const distance = beside.textContent.slice(2, -1);
+      beside.textContent = ` (${[`${localTime(at)} local`, distance].filter(Boolean).join(', ')})`;
+    }
+    const note = page.getElementById('zone');
+    if (note && new Date().getTimezoneOffset() !== 0) note.textContent = `; local is ${zone}`;
+    return page;
+  }
 
   /** Makes `old` equal to `next`, and leaves equal nodes untouched. */
   function take(old, next) {
@@ -34,7 +59,7 @@
     try {
       const answer = await fetch('/', { cache: 'no-store', signal: AbortSignal.timeout(10 * EVERY) });
       if (!answer.ok) throw new Error(`${answer.status}`);
-      const next = new DOMParser().parseFromString(await answer.text(), 'text/html');
+      const next = addLocalTimes(new DOMParser().parseFromString(await answer.text(), 'text/html'));
       take(main, next.getElementById('main'));
       document.title = next.title;
       take(asOf, next.getElementById('asof'));
@@ -50,6 +75,7 @@
     if (document.hidden) return;
     ask().finally(() => { waiting = setTimeout(again, EVERY); });
   }
+  addLocalTimes(document);
   document.addEventListener('visibilitychange', again);
   again();
 })();

@@ -218,6 +218,53 @@ fn a_state_is_shown_as_an_icon_and_text_with_its_remedy() {
 }
 
 #[test]
+fn head_and_title_name_the_sidecar() {
+    let mut shown = status("word");
+    (shown.host, shown.instance) = ("web-3".into(), Some("otp".into()));
+    let page = render_page(&shown, &[]);
+    for part in [
+        "<title>word · otp on web-3 · sms-sidecar</title>",
+        "sms-sidecar <span class=\"location\">otp on web-3</span>",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+}
+
+#[test]
+fn times_are_shown_in_utc_and_by_their_distance_also_inside_sentences() {
+    let mut shown = status("word");
+    shown.at = "2026-11-25T16:20:00Z".into();
+    shown.providers[0].since = Some("2026-11-25T16:17:00Z".into());
+    shown.providers[0].summary = "one message may try it at 16:20:47 UTC".into();
+    shown.headline.warnings = vec!["Vault x cannot be read since 2026-11-24 16:20:00 UTC.".into()];
+    shown.providers[0].evidence = Some("it says 16:20:47 UTC".into());
+    let page = render_page(&shown, &[]);
+    let time = |at: &str, text: &str, distance: &str| {
+        format!(
+            "<time datetime=\"{at}\" title=\"{at}\">{text}<span class=\"beside\"> ({distance})</span></time>"
+        )
+    };
+    for part in [
+        time("2026-11-25T16:17:00Z", "16:17:00 UTC", "3 min ago"),
+        format!(
+            "try it at {}</strong>",
+            time("2026-11-25T16:20:47Z", "16:20:47 UTC", "in 47 s")
+        ),
+        format!(
+            "since {}.</li>",
+            time(
+                "2026-11-24T16:20:00Z",
+                "2026-11-24 16:20:00 UTC",
+                "24 h ago"
+            )
+        ),
+        "it says 16:20:47 UTC</dd>".to_owned(),
+    ] {
+        assert!(page.contains(&part), "{part} in {page}");
+    }
+}
+
+#[test]
 fn the_balance_shows_how_long_it_lasts() {
     let mut shown = status("word");
     shown.providers[0].balance = Some(BalanceStatus {

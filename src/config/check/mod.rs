@@ -13,6 +13,7 @@ pub use providers::DEFAULT_RECHECK;
 use crate::config::checker::{ConfigChecker, ConfigSource};
 use crate::config::choices::{LOG_FORMATS, LOG_LEVELS, MODES};
 use crate::config::raw::RawConfig;
+use crate::config::values;
 use crate::config::vaults;
 use crate::config::{Config, ConfigFingerprint, LogSettings};
 use crate::dialect::Catalog;
@@ -34,8 +35,10 @@ pub(super) fn check_config(
     let limits = listen::limits(&mut checker, file);
     let log = log_settings(&mut checker, file);
     let traces = trace_export::traces(&mut checker, file);
+    let instance = checker.parse_or(file.instance.as_ref(), None, values::instance_name);
     variables::warn_of_variables(&mut checker);
     let config = Config {
+        instance,
         proxy,
         vault,
         listen,

@@ -9,6 +9,8 @@ pub struct ConfigSummary {
     pub file: String,
     /// A digest of the file and its descriptions.
     pub digest: String,
+    /// The name of this sidecar, if it has one.
+    pub instance: Option<String>,
     /// `mode = "observe"` at the top.
     pub observe: bool,
     /// The providers, in the file's order.

@@ -46,6 +46,8 @@ pub(crate) struct StatusFacts {
     pub(crate) config: Arc<ConfigSummary>,
     pub(crate) build: BuildInfo,
     pub(crate) pid: u32,
+    /// Empty if the host has no name.
+    pub(crate) host: String,
     pub(crate) started_at: Option<SystemTime>,
     pub(crate) loaded_at: Option<SystemTime>,
     /// When the config was changed on disk after it was loaded; read for each snapshot.
@@ -79,6 +81,7 @@ impl StatusStore {
             config: Arc::default(),
             build: BuildInfo::default(),
             pid: std::process::id(),
+            host: dns_lookup::get_hostname().unwrap_or_default(),
             started_at: None,
             loaded_at: None,
             changed_at: None,

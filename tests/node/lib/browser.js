@@ -23,8 +23,8 @@ export async function browser() {
 export async function closeBrowser() { await running?.close(); }
 
 /** Opens `url` in a context of its own; `page.complaints` and `page.requested` are recorded from the start. */
-export async function open(t, url, { colour = 'light', viewport = WIDE, script = true, scale = 1 } = {}) {
-  const context = await (await browser()).newContext({ colorScheme: colour, viewport, javaScriptEnabled: script, deviceScaleFactor: scale });
+export async function open(t, url, { colour = 'light', viewport = WIDE, script = true, scale = 1, zone } = {}) {
+  const context = await (await browser()).newContext({ colorScheme: colour, viewport, javaScriptEnabled: script, deviceScaleFactor: scale, timezoneId: zone });
   t.after(() => context.close());
   const page = await context.newPage();
   page.complaints = [];
