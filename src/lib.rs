@@ -14,6 +14,7 @@
 //! | 0 | [`clock`] | time and randomness as parameters |
 //! | 0 | [`problem`] | a problem in a file, shown with line and caret |
 //! | 0 | [`harden`] | no core dumps; a panic hook that prints no payload |
+//! | 0 | [`parse_limit`] | how deep, and of how many values, what is parsed may be |
 //! | 0 | `node` | which releases of Node and axios do what with proxy variables |
 //! | 1 | [`dialect`] | one service's API as data, and the pure functions over it |
 //! | 1 | [`policy`] | which provider is next, which ones are quarantined, what a duplicate gets |
@@ -125,6 +126,7 @@ pub mod doctor;
 pub mod harden;
 pub mod net;
 mod node;
+pub mod parse_limit;
 pub mod policy;
 pub mod problem;
 pub mod provider;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::parse_limit::ParseLimit;
 use crate::secret::Credential;
 use crate::sms::{Cause, Certainty, Message, Outcome};
 
@@ -55,6 +56,9 @@ pub enum RequestReadError {
         /// The content type that the service takes.
         wanted: String,
     },
+    /// 413.
+    #[error("{0}; split the request")]
+    TooLarge(#[from] ParseLimit),
     /// 400.
     #[error("the body is not valid {format}: {what}")]
     Malformed {

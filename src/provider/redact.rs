@@ -9,6 +9,7 @@ use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use crate::dialect::{Dialect, LoginToken, Reply};
+use crate::parse_limit::read_json;
 use crate::policy::CredentialRevision;
 use crate::provider::ProviderRuntime;
 use crate::provider::auth_context::AuthContext;
@@ -59,9 +60,9 @@ impl Redactor {
         reply
     }
 
-    /// The body with redacted strings; none if it is not JSON, or has no secret.
+    /// The body with redacted strings; none if it is not JSON, has too many values, or has no secret.
     fn redact_json(&self, body: &[u8]) -> Option<Vec<u8>> {
-        let mut tree: Value = serde_json::from_slice(body).ok()?;
+        let mut tree: Value = read_json(body).ok()?;
         self.redact_tree(&mut tree)
             .then(|| tree.to_string().into_bytes())
     }

@@ -168,6 +168,7 @@ pub(super) fn unreadable_reply(dialect: &Dialect, error: &RequestReadError) -> R
         RequestReadError::Encoded(_) | RequestReadError::ContentType { .. } => {
             StatusCode::UNSUPPORTED_MEDIA_TYPE
         }
+        RequestReadError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         RequestReadError::Malformed { .. } | RequestReadError::Missing(_) => {
             StatusCode::BAD_REQUEST
         }

@@ -289,10 +289,12 @@ impl RequestHandler for Proxy {
             started_at,
             snapshot,
         };
-        let completed = if is_allowed {
-            self.run_pipeline(&context, recognition).await
-        } else {
+        let completed = if !is_allowed {
             authz::deny_unknown_caller(context.entrypoint)
+        } else if let Some(denied) = Self::deny_too_large(&context, &recognition) {
+            denied
+        } else {
+            self.run_pipeline(&context, recognition).await
         };
         completed.emit(&context, self.now().since(started_at), &self.telemetry);
         completed.reply

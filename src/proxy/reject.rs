@@ -3,7 +3,7 @@
 
 use http::StatusCode;
 
-use crate::dialect::{Dialect, RecognisedRequest, RequestReadError};
+use crate::dialect::{Dialect, RecognisedRequest, Recognition, RequestReadError};
 use crate::problem;
 use crate::proxy::Proxy;
 use crate::proxy::answer::{error_reply, plain_error_reply, unreadable_reply};
@@ -59,6 +59,34 @@ impl Proxy {
         let mut completed = CompletedRequest::denied(reply);
         completed.remedy = Some(reason);
         completed
+    }
+
+    /// The denial of a request whose tree would be too large to make; none if it is small enough, or passed unread.
+    pub(super) fn deny_too_large(
+        context: &RequestContext,
+        recognition: &Recognition,
+    ) -> Option<CompletedRequest> {
+        let (dialect, operation) = match recognition {
+            Recognition::Operation(found) => (&found.dialect, found.operation),
+            Recognition::UnlistedOperation(dialect) => (dialect, Operation::Other),
+            Recognition::Unrecognised => return None,
+        };
+        let limit = context.request.check_parse_limit().err()?;
+        if context.snapshot.observes(dialect) {
+            return None;
+        }
+        let reason = RequestReadError::TooLarge(limit).to_string();
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        let reply = error_reply(dialect, status, Cause::DeniedByPolicy, &reason);
+        let mut completed = CompletedRequest::without_attempts(
+            reply,
+            operation,
+            &dialect.name,
+            RequestResult::Denied,
+        );
+        completed.cause = Some(Cause::DeniedByPolicy);
+        completed.remedy = Some(reason);
+        Some(completed)
     }
 
     /// The dialect cannot read the send.

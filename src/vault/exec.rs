@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
+use crate::parse_limit::{JsonError, read_json};
 use crate::vault::entry::{VaultEntry, entry_from_object};
 use crate::vault::error::ReadError;
 use crate::vault::kind::{VaultKind, WriteTarget};
@@ -167,10 +168,11 @@ impl Exec {
                 ),
             ));
         }
-        match serde_json::from_slice(&ended.stdout) {
+        match read_json(&ended.stdout) {
             Ok(Value::Object(object)) => Ok(entry_from_object(object)),
             Ok(_) => Err(bad("its output is JSON, but no object")),
-            Err(_) => Err(bad("its output is not JSON")),
+            Err(JsonError::Limit(limit)) => Err(bad(&format!("its output is no entry: {limit}"))),
+            Err(JsonError::Malformed(_)) => Err(bad("its output is not JSON")),
         }
     }
 

@@ -4,6 +4,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::parse_limit::read_json;
+
 /// A reply as far as the paste itself tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PastedReply {
@@ -85,7 +87,7 @@ pub(super) fn is_not_json(body: &[u8]) -> bool {
     let text = text.trim().trim_start_matches('\u{feff}');
     !text.is_empty()
         && !text.starts_with('<')
-        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_err()
+        && read_json::<serde::de::IgnoredAny>(text.as_bytes()).is_err()
 }
 
 #[cfg(test)]

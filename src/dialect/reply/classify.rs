@@ -76,6 +76,9 @@ impl Dialect {
         {
             found.certainty = Certainty::Likely;
         }
+        if found.outcome.cause().is_some() && found.provider_message.is_none() {
+            found.provider_message = parsed.limit.map(|limit| format!("not read: {limit}"));
+        }
         found
     }
 }

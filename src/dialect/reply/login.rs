@@ -22,6 +22,7 @@ use crate::dialect::{
     Account, Claim, Classification, Dialect, LoginToken, ProviderRequest, RecognisedRequest, Reply,
     RequestFields, Untranslatable,
 };
+use crate::parse_limit::read_json;
 
 impl Dialect {
     /// Whether an attempt needs a login first.
@@ -169,7 +170,7 @@ fn decode_jwt_claims(token: &str) -> Option<Value> {
     let claims = BASE64_URL_SAFE_NO_PAD
         .decode(token.split('.').nth(1)?.trim_end_matches('='))
         .ok()?;
-    serde_json::from_slice(&claims).ok()
+    read_json(&claims).ok()
 }
 
 fn add_duration(now: Timestamp, by: Duration) -> Option<Timestamp> {

@@ -10,11 +10,15 @@ use crate::dialect::Reply;
 use crate::dialect::reply::own_text::OwnText;
 use crate::dialect::reply::sanitize;
 use crate::dialect::wire::body;
+use crate::parse_limit::ParseLimit;
 
 /// A reply, parsed once.
 pub(crate) struct ParsedReply<'r> {
     pub(crate) status: u16,
+    /// Null if the body has none, or one beyond `limit`.
     pub(crate) tree: Value,
+    /// The limit that the body exceeds.
+    pub(super) limit: Option<ParseLimit>,
     pub(super) text: String,
     pub(super) headers: &'r HeaderMap,
     /// The text of the message that was sent; empty: the request was none.
@@ -26,9 +30,11 @@ impl<'r> ParsedReply<'r> {
         let text = String::from_utf8_lossy(body::strip_bom(&reply.body))
             .trim()
             .to_owned();
+        let parsed = body::parse_reply(&reply.body);
         Self {
             status: reply.status.as_u16(),
-            tree: body::parse_reply(&reply.body),
+            limit: parsed.as_ref().err().copied(),
+            tree: parsed.unwrap_or_default(),
             text,
             headers: &reply.headers,
             own_text: "",

@@ -183,6 +183,6 @@ impl ReplyRule {
                 http::HeaderValue::from_static("application/json"),
             );
         }
-        (parse_reply(&reply.body) == tree).then_some(reply)
+        (parse_reply(&reply.body) == Ok(tree)).then_some(reply)
     }
 }

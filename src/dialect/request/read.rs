@@ -15,6 +15,7 @@ use crate::dialect::{
     DecodedRequest, Dialect, MatchedOperation, RecognisedRequest, Request, RequestFields,
     RequestReadError,
 };
+use crate::parse_limit::{JsonError, ParseLimit, read_json};
 use crate::sms::{Message, MessageText, Msisdn};
 
 impl Dialect {
@@ -33,13 +34,13 @@ impl Dialect {
         let body = ParsedBody::parse(&request.headers, &request.body)?;
         self.check_format(&body.format)?;
         let (query, query_utf8) =
-            body::parse_urlencoded(request.query.as_deref().unwrap_or_default());
+            body::parse_urlencoded(request.query.as_deref().unwrap_or_default())?;
         let mut parsed = ParsedRequest {
             body: body.tree,
             query,
             untranslatable_fields: Vec::new(),
         };
-        self.parse_json_fields(&mut parsed);
+        self.parse_json_fields(&mut parsed)?;
         if !(body.is_utf8 && query_utf8) {
             let fields = RequestFields::new(parsed.into_merged(), recognised);
             return Ok(undecoded(fields, vec!["charset".into()]));
@@ -81,7 +82,7 @@ impl Dialect {
         })
     }
 
-    fn parse_json_fields(&self, parsed: &mut ParsedRequest) {
+    fn parse_json_fields(&self, parsed: &mut ParsedRequest) -> Result<(), ParseLimit> {
         for field in self
             .send
             .fields
@@ -93,9 +94,10 @@ impl Dialect {
             let Some(name) = &field.path.json_field else {
                 continue;
             };
-            parse_json_field(&mut parsed.body, name);
-            parse_json_field(&mut parsed.query, name);
+            parse_json_field(&mut parsed.body, name)?;
+            parse_json_field(&mut parsed.query, name)?;
         }
+        Ok(())
     }
 
     fn collect_message_fields(
@@ -160,14 +162,16 @@ impl Dialect {
 }
 
 /// Parses a field that holds JSON as text, in its place; other text stays text.
-fn parse_json_field(tree: &mut Value, name: &str) {
-    let inside = tree
-        .get(name)
-        .and_then(Value::as_str)
-        .and_then(|text| serde_json::from_str(text).ok());
-    if let (Some(inside), Some(field)) = (inside, tree.get_mut(name)) {
-        *field = inside;
+fn parse_json_field(tree: &mut Value, name: &str) -> Result<(), ParseLimit> {
+    let Some(field) = tree.get_mut(name) else {
+        return Ok(());
+    };
+    match field.as_str().map(|text| read_json(text.as_bytes())) {
+        Some(Ok(inside)) => *field = inside,
+        Some(Err(JsonError::Limit(limit))) => return Err(limit),
+        Some(Err(JsonError::Malformed(_))) | None => {}
     }
+    Ok(())
 }
 
 fn format_name(encoding: &BodyFormat) -> String {

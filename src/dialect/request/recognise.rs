@@ -310,7 +310,8 @@ pub(crate) fn best_effort_fields(request: &Request) -> Value {
     let tree = ParsedBody::parse(&request.headers, &request.body)
         .map(|body| body.tree)
         .unwrap_or_default();
-    let (query, _) = body::parse_urlencoded(request.query.as_deref().unwrap_or_default());
+    let query = body::parse_urlencoded(request.query.as_deref().unwrap_or_default())
+        .map_or(Value::Null, |(query, _)| query);
     merge_query(tree, query)
 }
 

@@ -6,13 +6,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use percent_encoding::percent_decode_str;
+use quick_xml::events::Event;
 use serde_json::{Map, Value};
 
-use crate::dialect::RequestReadError;
 use crate::dialect::expr::template::to_text;
 use crate::dialect::wire::multipart;
 use crate::dialect::wire::tree::insert_value;
 use crate::dialect::wire::unique_names::UniqueNames;
+use crate::dialect::{Request, RequestReadError};
+use crate::parse_limit::{self, JsonError, ParseLimit, ValueCounter};
 
 /// How a body is encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,28 @@ impl BodyFormat {
             body,
         ))
     }
+
+    /// Whether the body becomes a tree within the limits, without making one.
+    fn check_limit(&self, body: &[u8]) -> Result<(), ParseLimit> {
+        match self {
+            Self::Json => parse_limit::check_json(strip_bom(body)),
+            Self::Form => parse_limit::check_pairs(body),
+            Self::Multipart(boundary) => multipart::check_count(body, boundary),
+            Self::Empty | Self::Other(_) => Ok(()),
+        }
+    }
+}
+
+impl Request {
+    /// Whether query and body become trees within the limits, without making one. A body that cannot be read at all has
+    /// no tree.
+    pub fn check_parse_limit(&self) -> Result<(), ParseLimit> {
+        parse_limit::check_pairs(self.query.as_deref().unwrap_or_default().as_bytes())?;
+        match BodyFormat::detect(&self.headers, &self.body) {
+            Ok(format) => format.check_limit(&self.body),
+            Err(_) => Ok(()),
+        }
+    }
 }
 
 /// A parsed body.
@@ -51,11 +75,12 @@ impl ParsedBody {
     /// Parses the body by its format.
     pub(crate) fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Self, RequestReadError> {
         let encoding = BodyFormat::detect(headers, body)?;
+        encoding.check_limit(body)?;
         let (tree, utf8) = match &encoding {
             BodyFormat::Empty | BodyFormat::Other(_) => (Value::Null, true),
             BodyFormat::Json => (parse_json(body)?, true),
             BodyFormat::Form => match std::str::from_utf8(body) {
-                Ok(text) => parse_urlencoded(text),
+                Ok(text) => parse_urlencoded(text)?,
                 // A service's own charset is percent-encoded; raw bytes are not a form.
                 Err(_) => {
                     return Err(RequestReadError::Malformed {
@@ -159,12 +184,14 @@ pub(crate) fn parse_json(body: &Bytes) -> Result<Value, RequestReadError> {
             error.column()
         ),
     };
+    parse_limit::check_json(body)?;
     serde_json::from_slice::<UniqueNames>(body).map_err(malformed)?;
     serde_json::from_slice(body).map_err(malformed)
 }
 
 /// Urlencoded pairs as a flat object; a repeated name becomes a list. False: not UTF-8.
-pub(crate) fn parse_urlencoded(text: &str) -> (Value, bool) {
+pub(crate) fn parse_urlencoded(text: &str) -> Result<(Value, bool), ParseLimit> {
+    parse_limit::check_pairs(text.as_bytes())?;
     let mut map = Map::new();
     let mut utf8 = true;
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -174,7 +201,7 @@ pub(crate) fn parse_urlencoded(text: &str) -> (Value, bool) {
             _ => utf8 = false,
         }
     }
-    (Value::Object(map), utf8)
+    Ok((Value::Object(map), utf8))
 }
 
 /// Decodes `+` and percent signs; none if the bytes are not UTF-8.
@@ -208,20 +235,23 @@ pub(crate) fn strip_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
-/// A reply's body: JSON, XML or neither.
-pub(crate) fn parse_reply(body: &[u8]) -> Value {
+/// A reply's body: JSON, XML or neither. One beyond the limits is an error, for a reader that says so; it proves
+/// nothing, like any other text.
+pub(crate) fn parse_reply(body: &[u8]) -> Result<Value, ParseLimit> {
     let body = strip_bom(body);
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{' | b'[') => serde_json::from_slice(body).unwrap_or(Value::Null),
-        Some(b'<') => std::str::from_utf8(body)
-            .ok()
-            .and_then(parse_xml)
-            .unwrap_or(Value::Null),
-        _ => Value::Null,
+        Some(b'{' | b'[') => match parse_limit::read_json(body) {
+            Ok(tree) => Ok(tree),
+            Err(JsonError::Malformed(_)) => Ok(Value::Null),
+            Err(JsonError::Limit(limit)) => Err(limit),
+        },
+        Some(b'<') => match std::str::from_utf8(body).map(parse_xml) {
+            Ok(tree) => Ok(tree?.unwrap_or(Value::Null)),
+            Err(_) => Ok(Value::Null),
+        },
+        _ => Ok(Value::Null),
     }
 }
-
-const MAX_XML_DEPTH: usize = 64;
 
 /// An element that is not closed yet.
 #[derive(Default)]
@@ -249,16 +279,45 @@ impl OpenElement {
     }
 }
 
-/// Elements as objects, repeated ones as lists, text as strings; attributes are ignored.
-fn parse_xml(text: &str) -> Option<Value> {
-    use quick_xml::events::Event;
+/// Elements as objects, repeated ones as lists, text as strings; attributes are ignored. None: not XML.
+fn parse_xml(text: &str) -> Result<Option<Value>, ParseLimit> {
+    check_xml(text)?;
+    Ok(xml_tree(text))
+}
+
+/// Counts the elements without making anything of them; text that is not XML gets any count.
+fn check_xml(text: &str) -> Result<(), ParseLimit> {
+    let mut reader = quick_xml::Reader::from_str(text);
+    let mut counter = ValueCounter::default();
+    let mut depth = 0_usize;
+    while let Ok(event) = reader.read_event() {
+        match event {
+            Event::Start(_) => {
+                counter.add()?;
+                depth += 1;
+                parse_limit::check_depth(depth)?;
+            }
+            Event::Empty(_) => counter.add()?,
+            Event::End(_) => depth = depth.saturating_sub(1),
+            Event::Eof => break,
+            Event::Text(_)
+            | Event::CData(_)
+            | Event::GeneralRef(_)
+            | Event::Comment(_)
+            | Event::Decl(_)
+            | Event::PI(_)
+            | Event::DocType(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn xml_tree(text: &str) -> Option<Value> {
     let mut reader = quick_xml::Reader::from_str(text);
     let mut open = vec![OpenElement::default()];
     loop {
-        let depth = open.len();
         let current = open.last_mut()?;
         match reader.read_event().ok()? {
-            Event::Start(_) if depth >= MAX_XML_DEPTH => return None,
             Event::Start(start) => {
                 open.push(OpenElement::named(local_name(start.name().as_ref())));
             }
@@ -322,10 +381,12 @@ pub(crate) fn decode_basic_auth(authorization: &str) -> Option<(String, String)>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse_limit::MAX_VALUES;
     use serde_json::json;
 
     #[test]
     fn forms_of_every_spelling_become_one_tree() {
+        let parse_urlencoded = |text: &str| parse_urlencoded(text).unwrap();
         let (tree, utf8) = parse_urlencoded("To=%2B998&Body=a+b%26c&x=1&x=2&empty=&flag");
         assert_eq!(
             tree,
@@ -347,10 +408,11 @@ mod tests {
         let text = r#"<?xml version="1.0"?><R xmlns="u"><A><Code>x &amp; &#1090;</Code></A><B>1</B><B>2</B><C/></R>"#;
         assert_eq!(
             parse_xml(text),
-            Some(json!({"R": {"A": {"Code": "x & т"}, "B": ["1", "2"], "C": ""}}))
+            Ok(Some(
+                json!({"R": {"A": {"Code": "x & т"}, "B": ["1", "2"], "C": ""}})
+            ))
         );
-        assert_eq!(parse_xml("<a><b></a>"), None);
-        assert_eq!(parse_xml(&"<a>".repeat(100)), None);
+        assert_eq!(parse_xml("<a><b></a>"), Ok(None));
     }
 
     #[test]
@@ -362,8 +424,8 @@ mod tests {
                 .tree,
             json!({"a": 1})
         );
-        assert_eq!(parse_reply(&marked(r#"{"a":1}"#)), json!({"a": 1}));
-        assert_eq!(parse_reply(&marked("<a>1</a>")), json!({"a": "1"}));
+        assert_eq!(parse_reply(&marked(r#"{"a":1}"#)), Ok(json!({"a": 1})));
+        assert_eq!(parse_reply(&marked("<a>1</a>")), Ok(json!({"a": "1"})));
     }
 
     #[test]
@@ -385,5 +447,42 @@ mod tests {
                 .is_utf8
         );
         assert!(ParsedBody::parse(&headers, &Bytes::from_static(b"{")).is_err());
+    }
+
+    /// A request of each format, and a reply of each, one value or level beyond the limits.
+    #[test]
+    fn no_format_becomes_a_tree_beyond_the_limits() {
+        let parse = |media: &str, body: String| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, media.parse().unwrap());
+            ParsedBody::parse(&headers, &Bytes::from(body)).map(|_| ())
+        };
+        let too_many = Err(RequestReadError::TooLarge(ParseLimit::Values));
+        let too_deep = Err(RequestReadError::TooLarge(ParseLimit::Depth));
+        let lists = "[],".repeat(MAX_VALUES);
+        let fields = "a=&".repeat(MAX_VALUES);
+        let part = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\r\n";
+        let parts = format!("{}--b--", part.repeat(MAX_VALUES + 1));
+        let form = "application/x-www-form-urlencoded";
+        for (media, body, expected) in [
+            ("application/json", format!("[{lists}1]"), &too_many),
+            ("application/json", format!("\u{feff}[{lists}1]"), &too_many),
+            ("text/plain", format!("[{lists}1]"), &too_many),
+            ("application/json", "[".repeat(1 << 20), &too_deep),
+            (form, fields.clone(), &too_many),
+            (form, fields.replace('&', ";"), &too_many),
+            ("multipart/form-data; boundary=b", parts, &too_many),
+        ] {
+            assert_eq!(&parse(media, body), expected, "{media}");
+        }
+        assert_eq!(parse_urlencoded(&fields), Err(ParseLimit::Values));
+        for (body, limit) in [
+            (format!("[{lists}1]"), ParseLimit::Values),
+            (format!("<a>{}</a>", "<b/>".repeat(MAX_VALUES)), ParseLimit::Values),
+            (format!("<a>{}</a>", "<b></b>".repeat(MAX_VALUES)), ParseLimit::Values),
+            ("<a>".repeat(1 << 18), ParseLimit::Depth),
+        ] {
+            assert_eq!(parse_reply(body.as_bytes()), Err(limit));
+        }
     }
 }

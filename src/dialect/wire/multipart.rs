@@ -3,11 +3,13 @@
 //! makes a request provider-specific.
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::dialect::expr::filter::hex_encode;
 use crate::dialect::wire::tree::insert_value;
+use crate::parse_limit::{MAX_VALUES, ParseLimit};
 
 /// One part of the body.
 pub(crate) struct FormPart<'b> {
@@ -31,8 +33,19 @@ pub(crate) fn boundary(content_type: &str) -> Option<String> {
     .then(|| value.to_owned())
 }
 
-/// The parts; none if the body does not end as it should.
+/// Whether the body has not too many parts, without making them.
+pub(crate) fn check_count(body: &[u8], boundary: &str) -> Result<(), ParseLimit> {
+    let between = format!("\r\n--{boundary}");
+    if memmem::find_iter(body, between.as_bytes()).count() <= MAX_VALUES {
+        Ok(())
+    } else {
+        Err(ParseLimit::Values)
+    }
+}
+
+/// The parts; none if there are too many, or the body does not end as it should.
 pub(crate) fn parts<'b>(body: &'b [u8], boundary: &str) -> Option<Vec<FormPart<'b>>> {
+    check_count(body, boundary).ok()?;
     let mark = format!("--{boundary}");
     let mut rest = find(body, mark.as_bytes()).and_then(|at| body.get(at + mark.len()..))?;
     let mut out = Vec::new();
@@ -121,9 +134,7 @@ fn part_name(headers: &str) -> Option<String> {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    memmem::find(haystack, needle)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
+use crate::parse_limit::read_json;
 use crate::secret::SecretString;
 use crate::tls;
 use crate::vault::error::ReadError;
@@ -75,9 +76,9 @@ impl VaultRequest {
 }
 
 impl VaultResponse {
-    /// The body as JSON; none if it is not JSON.
+    /// The body as JSON; none if it is not JSON, or has too many values.
     pub(super) fn json(&self) -> Option<Value> {
-        serde_json::from_slice(&self.body).ok()
+        read_json(&self.body).ok()
     }
 }
 

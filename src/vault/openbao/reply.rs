@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::parse_limit::{JsonError, read_json};
 use crate::secret::SecretString;
 use crate::secret::redact::Redactor;
 use crate::vault::entry::{VaultEntry, entry_from_object};
@@ -38,7 +39,10 @@ pub(super) struct TokenGrant {
 /// The entry in a response with status 200.
 pub(super) fn parse_entry(kv: KvVersion, body: &[u8]) -> Result<EntryReply, String> {
     let mut whole: Value =
-        serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())?;
+        read_json(body).map_err(|error| match error {
+            JsonError::Limit(limit) => limit.to_string(),
+            JsonError::Malformed(_) => "the answer is not JSON".to_owned(),
+        })?;
     let lease = lease_terms(&whole);
     let outer = whole.get_mut("data").map(Value::take).unwrap_or_default();
     let fields = match (kv, outer) {
