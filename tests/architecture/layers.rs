@@ -8,7 +8,15 @@ use crate::tree::sources;
 
 /// Lowest layer first. Modules that share a line may not name each other.
 pub(crate) const LAYERS: &[&[&str]] = &[
-    &["sms", "secret", "clock", "problem", "harden", "parse_limit", "node"],
+    &[
+        "sms",
+        "secret",
+        "clock",
+        "problem",
+        "harden",
+        "parse_limit",
+        "node",
+    ],
     &["dialect", "policy", "diagnosis"],
     &["telemetry", "tls"],
     &["vault", "net", "status"],

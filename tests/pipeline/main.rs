@@ -14,6 +14,7 @@ mod ending;
 mod failover;
 mod fake;
 mod healing;
+mod limits;
 mod repeats;
 mod settling;
 mod stage;

@@ -1,6 +1,8 @@
 //! Paths of values in a request or reply: `messages[].sms.content.text`. Parsed at load; the same
 //! steps serve reading, writing, patching and finding unmapped fields.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::dialect::expr::scope::Scope;
@@ -135,10 +137,11 @@ impl JsonPath {
 /// The paths of `tree`'s leaves that none of `known` covers.
 pub(crate) fn uncovered_paths(tree: &Value, known: &[&JsonPath]) -> Vec<String> {
     let mut out = Vec::new();
+    let mut seen = BTreeSet::new();
     walk_leaves(tree, &mut Vec::new(), &mut |leaf| {
         if !known.iter().any(|path| path.covers(leaf)) {
             let name = format_path(leaf);
-            if !out.contains(&name) {
+            if seen.insert(name.clone()) {
                 out.push(name);
             }
         }

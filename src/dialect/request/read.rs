@@ -1,6 +1,7 @@
 //! Reads a backend's request: the field map taken right to left. A field that the description
 //! does not have, and text that is not UTF-8, make the request provider-specific.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -150,14 +151,12 @@ impl Dialect {
             .chain(&self.send.droppable)
             .chain(&self.send.dropped)
             .collect();
-        for name in path::uncovered_paths(&parsed.body, &known)
+        let mut seen: BTreeSet<String> = parsed.untranslatable_fields.iter().cloned().collect();
+        let unmapped = path::uncovered_paths(&parsed.body, &known)
             .into_iter()
             .chain(path::uncovered_paths(&parsed.query, &known))
-        {
-            if !parsed.untranslatable_fields.contains(&name) {
-                parsed.untranslatable_fields.push(name);
-            }
-        }
+            .filter(|name| seen.insert(name.clone()));
+        parsed.untranslatable_fields.extend(unmapped);
     }
 }
 

@@ -478,8 +478,14 @@ mod tests {
         assert_eq!(parse_urlencoded(&fields), Err(ParseLimit::Values));
         for (body, limit) in [
             (format!("[{lists}1]"), ParseLimit::Values),
-            (format!("<a>{}</a>", "<b/>".repeat(MAX_VALUES)), ParseLimit::Values),
-            (format!("<a>{}</a>", "<b></b>".repeat(MAX_VALUES)), ParseLimit::Values),
+            (
+                format!("<a>{}</a>", "<b/>".repeat(MAX_VALUES)),
+                ParseLimit::Values,
+            ),
+            (
+                format!("<a>{}</a>", "<b></b>".repeat(MAX_VALUES)),
+                ParseLimit::Values,
+            ),
             ("<a>".repeat(1 << 18), ParseLimit::Depth),
         ] {
             assert_eq!(parse_reply(body.as_bytes()), Err(limit));
