@@ -38,11 +38,10 @@ pub(super) struct TokenGrant {
 
 /// The entry in a response with status 200.
 pub(super) fn parse_entry(kv: KvVersion, body: &[u8]) -> Result<EntryReply, String> {
-    let mut whole: Value =
-        read_json(body).map_err(|error| match error {
-            JsonError::Limit(limit) => limit.to_string(),
-            JsonError::Malformed(_) => "the answer is not JSON".to_owned(),
-        })?;
+    let mut whole: Value = read_json(body).map_err(|error| match error {
+        JsonError::Limit(limit) => limit.to_string(),
+        JsonError::Malformed(_) => "the answer is not JSON".to_owned(),
+    })?;
     let lease = lease_terms(&whole);
     let outer = whole.get_mut("data").map(Value::take).unwrap_or_default();
     let fields = match (kv, outer) {
