@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use regex::Regex;
+use sms_sidecar::net::{Limits, file_limit};
 use sms_sidecar::sms::{Cause, Family};
 
 use crate::metrics::Series;
@@ -349,4 +350,15 @@ fn an_unknown_series_label_or_value_is_found() {
     ] {
         assert_eq!(series.complaints(text), [complaint], "{text}");
     }
+}
+
+#[test]
+fn the_unit_allows_enough_open_files_for_the_default_config() {
+    let unit = read("deploy/sms-sidecar.service");
+    let allowed = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("LimitNOFILE="))
+        .unwrap();
+    let required = file_limit::required(&Limits::default());
+    assert!(allowed.parse::<u64>().unwrap() >= required, "{required}");
 }

@@ -20,14 +20,15 @@ use crate::config::{Config, ConfigKey};
 use crate::net::ca::Ca;
 use crate::net::drain::{Drain, Phase};
 use crate::net::entrypoint::{EntrypointSetup, ProxyService};
+use crate::net::file_limit;
 use crate::net::peer::Peer;
 use crate::net::server::{ConnectionService, LifecycleHooks, Server, Stream};
 use crate::problem::ProblemReport;
 use crate::proxy::{Control, Proxy, ProxyDeps};
 use crate::status::{ControlReply, SendReport, SendRequest};
 use crate::telemetry::{
-    BuildInfo, CaExpiry, LogWriter, Panicked, Started, Stopping, Telemetry, VaultRead,
-    VaultReadResult,
+    BuildInfo, CaExpiry, FileLimitLow, LogWriter, Panicked, Started, Stopping, Telemetry,
+    VaultRead, VaultReadResult,
 };
 use crate::trace_export::Exporter;
 use crate::vault::{CredentialCache, ReadEventSink, ReadOutcome};
@@ -216,6 +217,24 @@ impl App {
             own_addresses: tcp.into_iter().flatten().collect(),
             via_marker: self.process.via_marker.clone(),
             clock: Arc::clone(&self.process.clock),
+            open_connections: self
+                .process
+                .telemetry
+                .open_connections(self.loaded.limits.max_connections),
+        }
+    }
+
+    /// Raises the limit of open files as far as the kernel allows, and reports one that stays too low.
+    fn raise_file_limit(&self) {
+        if let Err(error) = file_limit::raise() {
+            tracing::warn!(%error, "the limit of open files cannot be raised");
+        }
+        if let Some(shortage) = file_limit::shortage(&self.loaded.limits) {
+            FileLimitLow {
+                problem: &shortage.to_string(),
+                remedy: &shortage.remedy(),
+            }
+            .emit(&self.process.telemetry);
         }
     }
 
@@ -326,6 +345,7 @@ pub fn run(file: &Path, loaded: Config, build: BuildInfo, log: &LogWriter) -> an
 
     let app = App::build(file, loaded, build)?;
     app.process.telemetry.count_dropped_lines(log);
+    app.raise_file_limit();
     app.serve()
 }
 

@@ -9,9 +9,9 @@ use http::Method;
 
 use crate::cli::control::ControlArgs;
 use crate::status::{
-    BalanceStatus, BuildStatus, ConfigStatus, Deliverability, EntrypointStatus, ProviderStatus,
-    ReloadStatus, RequestStatus, RouteStatus, Status, VaultStatus, add_distances, cause_phrase,
-    full_time, short_time,
+    BalanceStatus, BuildStatus, ConfigStatus, ConnectionsStatus, Deliverability, EntrypointStatus,
+    ProviderStatus, ReloadStatus, RequestStatus, RouteStatus, Status, VaultStatus, add_distances,
+    cause_phrase, full_time, short_time,
 };
 
 /// Whether codes arrive, and the state of every route and provider in the running sidecar.
@@ -341,6 +341,7 @@ fn write_config(text: &mut String, status: &Status) -> std::fmt::Result {
         .entrypoints
         .iter()
         .try_for_each(|each| write_entrypoint(text, each, now))?;
+    write_connections(text, &status.connections, now)?;
     write_build(text, &status.build, now)
 }
 
@@ -395,6 +396,30 @@ fn write_entrypoint(
         text,
         "  entrypoint {}: {counts}{last}",
         replace_control_chars(&entrypoint.entrypoint)
+    )
+}
+
+/// How many connections are open, and whether any were denied. A sidecar before this version does not report it.
+fn write_connections(
+    text: &mut String,
+    connections: &ConnectionsStatus,
+    now: &str,
+) -> std::fmt::Result {
+    if connections.limit == 0 {
+        return Ok(());
+    }
+    let denied = match &connections.last_denied_at {
+        Some(at) => format!(
+            ", {} denied, the last at {}",
+            connections.denied,
+            short_time(at, now)
+        ),
+        None => String::new(),
+    };
+    writeln!(
+        text,
+        "  connections: {} of {} open{denied}",
+        connections.open, connections.limit
     )
 }
 
@@ -517,6 +542,31 @@ mod tests {
             ..ProviderStatus::default()
         };
         assert_eq!(sparkline(&steady), format!("{}▁·█", "·".repeat(27)));
+    }
+
+    #[test]
+    fn connections_are_one_line() {
+        let line = |connections| {
+            let mut text = String::new();
+            write_connections(&mut text, &connections, "2026-11-25T20:50:00Z").unwrap();
+            text
+        };
+        let open = ConnectionsStatus {
+            open: 3,
+            limit: 1024,
+            ..ConnectionsStatus::default()
+        };
+        assert_eq!(line(open.clone()), "  connections: 3 of 1024 open\n");
+        let denied = ConnectionsStatus {
+            denied: 12,
+            last_denied_at: Some("2026-11-25T20:46:00Z".into()),
+            ..open
+        };
+        assert_eq!(
+            line(denied),
+            "  connections: 3 of 1024 open, 12 denied, the last at 20:46:00 UTC\n"
+        );
+        assert_eq!(line(ConnectionsStatus::default()), "");
     }
 
     #[test]

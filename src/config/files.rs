@@ -13,7 +13,7 @@ use crate::config::descriptions::{
 };
 use crate::config::{Config, ConfigKey, check_text};
 use crate::dialect::{Catalog, SourceFile};
-use crate::net::ca;
+use crate::net::{ca, file_limit};
 use crate::problem::{Problem, ProblemReport, SourceText};
 use crate::proxy::Settings;
 
@@ -160,6 +160,7 @@ pub fn control_socket(path: &Path) -> Option<PathBuf> {
 /// Checks the other files that the config names: the CA, certificates, vaults.
 pub fn inspect(loaded: &Config) -> Vec<Problem> {
     let mut problems = check_ca(loaded);
+    problems.extend(check_file_limit(loaded));
     problems.extend(check_root_certificates(loaded));
     for (name, source) in &loaded.vault.sources {
         let kind = source.as_kind();
@@ -183,6 +184,13 @@ pub fn inspect(loaded: &Config) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Compares the limit of open files of this process with the connections that the config allows.
+fn check_file_limit(loaded: &Config) -> Option<Problem> {
+    let shortage = file_limit::shortage(&loaded.limits)?;
+    let problem = loaded.warning(&ConfigKey::Connections, shortage.to_string());
+    Some(problem.with_help(shortage.remedy()))
 }
 
 fn check_ca(loaded: &Config) -> Vec<Problem> {

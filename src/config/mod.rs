@@ -79,6 +79,8 @@ pub enum ConfigKey {
     CallerToken(String),
     /// The `ca_file` of `[traces]`.
     TracesCaFile,
+    /// The `connections` of `[limits]`.
+    Connections,
 }
 
 impl Config {

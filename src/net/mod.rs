@@ -6,6 +6,7 @@ mod byte_counters;
 pub mod ca;
 pub mod drain;
 pub mod entrypoint;
+pub mod file_limit;
 pub mod peer;
 pub mod resolver;
 pub mod screen;

@@ -56,7 +56,9 @@ use crate::proxy::health::HealthTracker;
 use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::proxy::snapshot::{RequestMatch, RoutingSnapshot};
 use crate::sms::{Cause, Entrypoint, Operation, ProviderId};
-use crate::telemetry::{RequestDenied, Telemetry, TunnelClosed};
+use crate::telemetry::{
+    ConnectionDenialReason, ConnectionDenied, RequestDenied, Telemetry, TunnelClosed,
+};
 use crate::vault::{self, CredentialCache, CredentialRef};
 
 pub use control::{Control, ReloadSummary};
@@ -308,6 +310,10 @@ impl RequestHandler for Proxy {
             is_provider_host: false,
         }
         .emit(&self.telemetry);
+    }
+
+    fn connection_denied(&self, entrypoint: Entrypoint, reason: ConnectionDenialReason) {
+        ConnectionDenied { entrypoint, reason }.emit(&self.telemetry);
     }
 
     fn tls_rejected(&self, entrypoint: Entrypoint, status: StatusCode, reason: &str) {

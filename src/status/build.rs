@@ -10,10 +10,10 @@ use crate::policy::HealthState;
 use crate::sms::{Cause, Certainty};
 use crate::status::headline;
 use crate::status::{
-    AttemptStatus, BalanceStatus, BuildStatus, ConfigStatus, EntrypointStatus, Headline,
-    MessageCounts, ProviderStatus, RecentFailures, ReloadStatus, RequestStatus, RouteStatus,
-    SendsLastDay, SendsLastHour, Status, TlsRejectionStatus, VaultEntryStatus, VaultStatus,
-    relative_time, sum,
+    AttemptStatus, BalanceStatus, BuildStatus, ConfigStatus, ConnectionsStatus, EntrypointStatus,
+    Headline, MessageCounts, ProviderStatus, RecentFailures, ReloadStatus, RequestStatus,
+    RouteStatus, SendsLastDay, SendsLastHour, Status, TlsRejectionStatus, VaultEntryStatus,
+    VaultStatus, relative_time, sum,
 };
 use crate::telemetry::{
     AccountNote, AttemptNote, EntrypointStats, HealthNote, ProviderSummary, RequestNote, RouteNote,
@@ -54,6 +54,7 @@ pub fn build(snapshot: &StatusSnapshot) -> Status {
         messages: builder.messages(60),
         requests: requests.map(|note| request_status(note)).collect(),
         entrypoints: builder.entrypoints(),
+        connections: builder.connections(),
         vaults: builder.vaults(),
         config: builder.config(),
         build: builder.build_info(),
@@ -287,6 +288,20 @@ impl StatusBuilder<'_> {
                 tls_rejections: self.tls_rejections(stats),
             })
             .collect()
+    }
+
+    fn connections(self) -> ConnectionsStatus {
+        let stats = &self.0.facts.connections;
+        let last = stats.last_denied_at;
+        let age = last.map(|at| self.0.wall.duration_since(at).unwrap_or_default());
+        ConnectionsStatus {
+            open: stats.open,
+            limit: stats.limit,
+            denied: stats.denied,
+            last_denied_at: last.map(format_time),
+            denied_lately: age.is_some_and(|age| age < HOUR),
+            file_limit_problem: self.0.facts.file_limit.clone(),
+        }
     }
 
     /// The TLS rejections, if the last one is less than an hour old.

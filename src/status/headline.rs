@@ -6,7 +6,8 @@ use crate::diagnosis::format_command;
 pub(super) use crate::status::Headline;
 use crate::status::times::short_time;
 use crate::status::{
-    ConfigStatus, EntrypointStatus, MessageCounts, ProviderStatus, RouteStatus, Status,
+    ConfigStatus, ConnectionsStatus, EntrypointStatus, MessageCounts, ProviderStatus, RouteStatus,
+    Status,
 };
 
 /// Whether codes arrive, in one word.
@@ -241,6 +242,9 @@ fn warnings(status: &Status) -> Vec<String> {
         .iter()
         .filter_map(|entrypoint| tls_rejection_warning(entrypoint, &status.at))
         .collect();
+    also.extend(denied_connections_warning(&status.connections, &status.at));
+    let file_limit = status.connections.file_limit_problem.as_ref();
+    also.extend(file_limit.map(|problem| format!("Too few open files: {problem}.")));
     also.extend(
         status
             .providers
@@ -321,6 +325,21 @@ fn tls_rejection_warning(entrypoint: &EntrypointStatus, now: &str) -> Option<Str
         entrypoint.entrypoint,
         short_time(&barred.last_at, now),
         barred.reason
+    ))
+}
+
+/// Warns that connections were denied in the last hour, because too many were open.
+fn denied_connections_warning(connections: &ConnectionsStatus, now: &str) -> Option<String> {
+    let last = connections.last_denied_at.as_deref();
+    let last = last.filter(|_| connections.denied_lately)?;
+    let (were, last_word) = match connections.denied {
+        1 => ("1 connection was".to_owned(), ""),
+        count => (format!("{count} connections were"), "last "),
+    };
+    Some(format!(
+        "{were} denied, {last_word}at {}: all {} were in use; find out what holds them, or raise `connections` in `[limits]`.",
+        short_time(last, now),
+        connections.limit
     ))
 }
 

@@ -24,7 +24,9 @@ pub use control::{
 };
 pub(crate) use headline::alternatives_phrase;
 pub use headline::{Deliverability, cause_phrase};
-pub use requests::{AttemptStatus, EntrypointStatus, RequestStatus, TlsRejectionStatus};
+pub use requests::{
+    AttemptStatus, ConnectionsStatus, EntrypointStatus, RequestStatus, TlsRejectionStatus,
+};
 pub use times::{
     SentencePart, add_distances, full_time, parse_short_time, relative_time, short_time,
     split_times,
@@ -52,6 +54,8 @@ pub struct Status {
     pub requests: Vec<RequestStatus>,
     /// The entrypoints through which requests came in.
     pub entrypoints: Vec<EntrypointStatus>,
+    /// The connections of backends.
+    pub connections: ConnectionsStatus,
     /// The vaults, with the entries that were read.
     pub vaults: Vec<VaultStatus>,
     /// The active config.

@@ -74,6 +74,24 @@ pub struct EntrypointStatus {
     pub tls_rejections: Option<TlsRejectionStatus>,
 }
 
+/// The connections of backends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConnectionsStatus {
+    /// How many are open.
+    pub open: u64,
+    /// How many may be open; 0 if that is not known.
+    pub limit: u64,
+    /// How many were denied since the start, because too many were open.
+    pub denied: u64,
+    /// When the last of them was denied.
+    pub last_denied_at: Option<String>,
+    /// Whether that was in the last hour.
+    pub denied_lately: bool,
+    /// Why the process may open too few files for this limit, and what to do; none if it may open enough.
+    pub file_limit_problem: Option<String>,
+}
+
 /// Requests for providers' hosts whose TLS could not be terminated. Every request of that backend fails
 /// like this.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

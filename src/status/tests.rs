@@ -15,10 +15,10 @@ use crate::sms::{
 };
 use crate::status::{Deliverability, Status, build};
 use crate::telemetry::{
-    AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, ConfigSummary, CredentialLoaded,
-    HealthStateChanged, LastSendOutcome, MetricsSchema, ProviderSummary, Reloaded, RequestDenied,
-    RequestFinished, RouteFirstChoice, RouteSummary, Started, Telemetry, TunnelClosed, VaultRead,
-    VaultReadResult,
+    AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, ConfigSummary,
+    ConnectionDenialReason, ConnectionDenied, CredentialLoaded, FileLimitLow, HealthStateChanged,
+    LastSendOutcome, MetricsSchema, ProviderSummary, Reloaded, RequestDenied, RequestFinished,
+    RouteFirstChoice, RouteSummary, Started, Telemetry, TunnelClosed, VaultRead, VaultReadResult,
 };
 
 /// 2026-11-25T16:20:00Z.
@@ -731,4 +731,64 @@ fn a_failure_is_kept_while_the_provider_is_in_use_and_dropped_when_it_recovers()
     );
     fixture.set_state("a", HealthState::Healthy);
     assert_eq!(told(), ("in use".to_owned(), None, None));
+}
+
+#[test]
+fn denied_connections_are_counted_and_are_a_warning_for_an_hour() {
+    let fixture = fixture();
+    let open = fixture.telemetry.open_connections(2);
+    let held = [
+        open.track(Entrypoint::BaseUrl),
+        open.track(Entrypoint::Unix),
+    ];
+    let denied = |reason| {
+        let entrypoint = Entrypoint::BaseUrl;
+        ConnectionDenied { entrypoint, reason }.emit(&fixture.telemetry);
+    };
+    denied(ConnectionDenialReason::Head);
+    let status = fixture.status();
+    assert_eq!((status.connections.open, status.connections.limit), (2, 2));
+    assert_eq!(
+        status.connections.denied, 0,
+        "another reason is not the limit"
+    );
+    assert!(status.headline.warnings.is_empty());
+    denied(ConnectionDenialReason::Limit);
+    assert_eq!(
+        fixture.status().headline.warnings,
+        [
+            "1 connection was denied, at 16:20:00 UTC: all 2 were in use; find out what holds them, or raise `connections` in `[limits]`."
+        ]
+    );
+    drop(held);
+    fixture.pass(60);
+    denied(ConnectionDenialReason::Limit);
+    let status = fixture.status();
+    assert_eq!((status.connections.open, status.connections.denied), (0, 2));
+    assert_eq!(
+        status.entrypoints[0].denied, 2,
+        "each one is a denied request"
+    );
+    assert!(
+        status.headline.warnings[0].starts_with("2 connections were denied, last at 16:21:00 UTC"),
+        "{:?}",
+        status.headline.warnings
+    );
+    fixture.pass(3_600);
+    assert!(fixture.status().headline.warnings.is_empty());
+    assert_eq!(fixture.status().connections.denied, 2);
+}
+
+#[test]
+fn too_few_open_files_are_a_warning_with_the_remedy() {
+    let fixture = fixture();
+    FileLimitLow {
+        problem: "12 files are too few",
+        remedy: "set `LimitNOFILE=90`",
+    }
+    .emit(&fixture.telemetry);
+    assert_eq!(
+        fixture.status().headline.warnings,
+        ["Too few open files: 12 files are too few: set `LimitNOFILE=90`."]
+    );
 }

@@ -35,15 +35,7 @@ impl RequestDenied<'_> {
             why = self.reason,
             "turned away"
         );
-        unread_request(
-            self.entrypoint,
-            RequestResult::Denied,
-            Some(Cause::DeniedByPolicy),
-        )
-        .record_metrics(telemetry);
-        telemetry
-            .store
-            .record_unread_request(self.entrypoint, RequestResult::Denied);
+        record_denied_request(self.entrypoint, telemetry);
         if self.is_provider_host {
             telemetry
                 .store
@@ -77,6 +69,19 @@ impl TunnelClosed<'_> {
             .store
             .record_unread_request(self.entrypoint, RequestResult::Tunnelled);
     }
+}
+
+/// Counts a request that was denied before it was read.
+pub(super) fn record_denied_request(entrypoint: Entrypoint, telemetry: &Telemetry) {
+    unread_request(
+        entrypoint,
+        RequestResult::Denied,
+        Some(Cause::DeniedByPolicy),
+    )
+    .record_metrics(telemetry);
+    telemetry
+        .store
+        .record_unread_request(entrypoint, RequestResult::Denied);
 }
 
 fn unread_request(

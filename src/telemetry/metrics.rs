@@ -4,11 +4,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
+use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::clock::Clock;
 use crate::policy::HealthState;
 use crate::sms::{AttemptKind, Cause, Entrypoint, Operation, RequestResult};
+use crate::telemetry::connections::{
+    ConnectionDenialReason, OpenConnectionsGauge, backend_entrypoints,
+};
 use crate::telemetry::credential_age::CredentialAge;
 use crate::telemetry::labels::{LabelSet, NONE};
 use crate::telemetry::registry::{MetricFactory, remove_series, retain_series, series_labels};
@@ -71,6 +74,9 @@ pub(super) struct ProcessFamilies {
     pub(super) spans_exported: IntCounterVec,
     pub(super) spans_dropped: IntCounterVec,
     pub(super) log_lines_dropped: IntCounter,
+    pub(super) connections_open: OpenConnectionsGauge,
+    pub(super) connections_limit: IntGauge,
+    pub(super) connections_denied: IntCounterVec,
     dialect_info: IntGaugeVec,
     build_info: IntGaugeVec,
 }
@@ -160,6 +166,13 @@ impl MetricFamilies {
         }
         for result in RELOAD_RESULTS {
             self.process.reloads.with_label_values(&[result]);
+        }
+        for entrypoint in backend_entrypoints() {
+            for reason in ConnectionDenialReason::ALL {
+                self.process
+                    .connections_denied
+                    .with_label_values(&[entrypoint.as_str(), reason.as_str()]);
+            }
         }
         for (dialect, source) in &schema.dialects {
             self.process
@@ -362,6 +375,19 @@ impl ProcessFamilies {
                     &[],
                 )?
                 .with_label_values::<&str>(&[]),
+            connections_open: OpenConnectionsGauge::register(on)?,
+            connections_limit: on
+                .gauge(
+                    "connections_limit",
+                    "How many connections of backends may be open.",
+                    &[],
+                )?
+                .with_label_values::<&str>(&[]),
+            connections_denied: on.counter(
+                "connections_denied_total",
+                "Connections that were denied before they brought a request.",
+                &["entrypoint", "reason"],
+            )?,
             dialect_info: on.gauge(
                 "dialect_info",
                 "1 for each loaded dialect and its source.",

@@ -4,6 +4,7 @@
 //! the [`MetricsSchema`] is counted under `other`, never as a series of its own.
 
 mod account;
+mod connections;
 mod credential_age;
 mod delivery;
 mod entrypoint;
@@ -36,6 +37,9 @@ pub use account::{
     BalanceReported, CredentialLoaded, CredentialSuspicious, PreviousCredential, ResolverChanged,
     TokenExpiry, VaultRead, VaultReadResult,
 };
+pub use connections::{
+    ConnectionDenialReason, ConnectionDenied, FileLimitLow, OpenConnection, OpenConnections,
+};
 pub use delivery::{
     AttemptFinished, DuplicateSuppressed, Failover, HealthStateChanged, LastSendOutcome,
     PossibleDuplicate, RejectionDiagnosed, RouteFirstChoice,
@@ -52,6 +56,7 @@ pub use request::{AttemptRecord, RequestFinished};
 pub use spans::{SpanDropReason, SpanReceiver, SpansDropped, SpansExported};
 pub use trace_context::{SpanId, TraceId, TraceParent};
 
+use connections::LimitLog;
 use facts::StatusStore;
 use labels::LabelSet;
 use metrics::MetricFamilies;
@@ -98,6 +103,7 @@ pub struct Telemetry {
     failing_entries: Mutex<BTreeMap<VaultEntryKey, VaultReadResult>>,
     /// Returns since when the config on disk has differed from the active one.
     config_change_check: Mutex<Option<ConfigChangeCheck>>,
+    limit_log: Mutex<LimitLog>,
     clock: Arc<dyn Clock>,
 }
 
@@ -119,6 +125,7 @@ impl Telemetry {
             labels: Mutex::new(Arc::new(LabelSet::from_schema(schema))),
             failing_entries: Mutex::default(),
             config_change_check: Mutex::default(),
+            limit_log: Mutex::default(),
             clock,
         })
     }
@@ -141,6 +148,19 @@ impl Telemetry {
     /// Counts the lines that this log drops.
     pub fn count_dropped_lines(&self, log: &LogWriter) {
         log.count_drops(self.metrics.process.log_lines_dropped.clone());
+    }
+
+    /// Counts the open connections of backends; at most `limit` may be open.
+    pub fn open_connections(&self, limit: usize) -> OpenConnections {
+        self.metrics
+            .process
+            .connections_limit
+            .set(i64::try_from(limit).unwrap_or(i64::MAX));
+        self.metrics.process.connections_open.counts.clone()
+    }
+
+    fn connection_limit(&self) -> u64 {
+        u64::try_from(self.metrics.process.connections_limit.get()).unwrap_or_default()
     }
 
     /// Sets the share of requests that is traced if the backend does not decide it, from 0 to 1;
@@ -177,6 +197,8 @@ impl Telemetry {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let mut snapshot = self.store.snapshot();
+        snapshot.facts.connections.open = self.metrics.process.connections_open.counts.total();
+        snapshot.facts.connections.limit = self.connection_limit();
         // It reads the disk, so no lock is held.
         snapshot.facts.changed_at = changed.and_then(|changed| changed());
         snapshot

@@ -15,7 +15,7 @@ use crate::sms::{AttemptKind, Cause, Entrypoint, Operation, RequestResult};
 use crate::telemetry::labels::{NONE, OTHER};
 use crate::telemetry::metrics::{MetricFamilies, OUTCOMES, RELOAD_RESULTS};
 use crate::telemetry::registry::MetricFactory;
-use crate::telemetry::{SpanDropReason, VaultReadResult};
+use crate::telemetry::{ConnectionDenialReason, SpanDropReason, VaultReadResult};
 
 const HEAD: &str = "# Metrics reference
 
@@ -132,6 +132,10 @@ fn closed_values(family: &str, label: &str) -> Option<Vec<&'static str>> {
         (_, "outcome") => OUTCOMES.to_vec(),
         (_, "state") => HealthState::LABELS.to_vec(),
         (_, "source") => vec!["built-in", "folder"],
+        ("sms_sidecar_connections_denied_total", "reason") => ConnectionDenialReason::ALL
+            .iter()
+            .map(|it| it.as_str())
+            .collect(),
         (_, "reason") => SpanDropReason::ALL.iter().map(|it| it.as_str()).collect(),
         (_, "cause") => with_none(Cause::ALL.iter().map(|it| it.as_str()).collect()),
         (_, "family") => with_none(families()),

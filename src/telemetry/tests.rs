@@ -20,9 +20,10 @@ use crate::sms::{
 use crate::telemetry::log::{Format, InitError, subscriber};
 use crate::telemetry::{
     AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, CaExpiry, ConfigSummary,
-    CredentialLoaded, DuplicateSuppressed, Failover, HealthStateChanged, MetricsSchema,
-    PossibleDuplicate, Reloaded, RequestFinished, RouteFirstChoice, RouteSummary, SpanId, Started,
-    Telemetry, TokenExpiry, TraceId, TraceParent, VaultRead, VaultReadResult,
+    ConnectionDenialReason, ConnectionDenied, CredentialLoaded, DuplicateSuppressed, Failover,
+    HealthStateChanged, MetricsSchema, PossibleDuplicate, Reloaded, RequestFinished,
+    RouteFirstChoice, RouteSummary, SpanId, Started, Telemetry, TokenExpiry, TraceId, TraceParent,
+    VaultRead, VaultReadResult,
 };
 
 fn quarantined(cause: Cause) -> HealthState {
@@ -337,6 +338,9 @@ fn every_family_has_its_name_and_labels() {
         ("config_timestamp_seconds", &[]),
         ("ca_expiry_timestamp_seconds", &[]),
         ("log_lines_dropped_total", &[]),
+        ("connections_open", &["entrypoint"]),
+        ("connections_limit", &[]),
+        ("connections_denied_total", &["entrypoint", "reason"]),
         ("dialect_info", &["dialect", "source"]),
         ("build_info", &["version", "commit"]),
     ] {
@@ -1155,4 +1159,42 @@ fn the_error_names_an_invalid_filter() {
         .unwrap();
     assert!(matches!(error, InitError::Filter { .. }), "{error}");
     assert!(error.to_string().contains("sms_sidecar=loud"));
+}
+
+#[test]
+fn a_crowd_at_the_limit_is_counted_and_logged_once() {
+    let fixture = fixture();
+    let open = fixture.telemetry.open_connections(7);
+    let _held = open.track(Entrypoint::Unix);
+    let text = logged(Format::Json, "info", || {
+        for _ in 0..20 {
+            ConnectionDenied {
+                entrypoint: Entrypoint::Unix,
+                reason: ConnectionDenialReason::Limit,
+            }
+            .emit(&fixture.telemetry);
+        }
+    });
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(
+        text.contains("\"WARN\"") && text.contains("\"limit\":7"),
+        "{text}"
+    );
+    let unix = ("entrypoint", "unix");
+    let value = |name, labels: &[_]| fixture.value(name, labels);
+    assert_eq!(
+        value("connections_denied_total", &[unix, ("reason", "limit")]),
+        Some(20.0)
+    );
+    assert_eq!(
+        value("requests_total", &[unix, ("result", "denied")]),
+        Some(20.0)
+    );
+    assert_eq!(value("connections_open", &[unix]), Some(1.0));
+    assert_eq!(value("connections_limit", &[]), Some(7.0));
+    assert_eq!(
+        value("connections_denied_total", &[("reason", "tls")]),
+        Some(0.0),
+        "every reason exists from the start"
+    );
 }

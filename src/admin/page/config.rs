@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::admin::page::components::{StatusIcon, inline_code, status_icon, time_element};
-use crate::status::{ConfigStatus, EntrypointStatus, Status, VaultEntryStatus};
+use crate::status::{ConfigStatus, ConnectionsStatus, EntrypointStatus, Status, VaultEntryStatus};
 
 pub(super) fn vaults(status: &Status) -> Markup {
     html! {
@@ -55,6 +55,7 @@ pub(super) fn config(status: &Status) -> Markup {
                 @if let Some(end) = &config.ca_expires_at { div { dt { "Local CA until" } dd { (time_element(end, &status.at)) } } }
                 div { dt { "Listens on" } dd { @for (at, one) in config.listen.iter().enumerate() { @if at > 0 { ", " } (one) } } }
                 @for each in &status.entrypoints { (entrypoint_item(each, &status.at)) }
+                (connections_item(&status.connections, &status.at))
                 div { dt { "Build" } dd { (build.version) span.muted { " " (build.commit) } } }
                 @if let Some(at) = &build.started_at { div { dt { "Up since" } dd { (time_element(at, &status.at)) span.muted { " PID " (build.pid) } } } }
             }
@@ -73,6 +74,22 @@ fn last_reload(config: &ConfigStatus, now: &str) -> Markup {
                     (time_element(&reload.at, now))
                     @if failed { "; the config before it stays in force" }
                     @if let Some(problem) = &reload.problem { pre tabindex="0" aria-label="What the reload said" { (problem) } }
+                }
+            }
+        }
+    }
+}
+
+fn connections_item(connections: &ConnectionsStatus, now: &str) -> Markup {
+    html! {
+        @if connections.limit > 0 {
+            div {
+                dt { "Connections" }
+                dd {
+                    (connections.open) " of " (connections.limit) " open"
+                    @if let Some(at) = &connections.last_denied_at {
+                        ", " (connections.denied) " denied" span.muted { " last " (time_element(at, now)) }
+                    }
                 }
             }
         }

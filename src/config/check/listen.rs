@@ -210,6 +210,7 @@ pub(super) fn limits(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Limit
 
 fn max_connections(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Option<usize> {
     let number = file.limits.connections.as_ref()?;
+    checker.record_span(ConfigKey::Connections, number.span());
     let count = usize::try_from(*number.get_ref()).ok();
     let valid = count.filter(|count| *count > 0);
     if valid.is_none() {

@@ -38,6 +38,7 @@ use crate::net::entrypoint::{ListenerShared, RequestHandler};
 use crate::net::peer::Peer;
 use crate::net::server::Stream;
 use crate::net::settings::Limits;
+use crate::telemetry::{ConnectionDenialReason, OpenConnection};
 
 /// The first byte of a TLS connection.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -56,8 +57,15 @@ pub(super) struct ConnectionContext {
     pub(super) drain: Drain,
     pub(super) idle_timer: IdleTimer,
     /// Held until the connection and its tunnel have ended.
-    #[expect(dead_code, reason = "held, not read")]
-    pub(super) slot: Arc<(OwnedSemaphorePermit, DrainGuard)>,
+    pub(super) slot: Arc<ConnectionSlot>,
+}
+
+/// The place of one connection among those that may be open.
+#[derive(Debug)]
+pub(super) struct ConnectionSlot {
+    pub(super) open: OpenConnection,
+    _permit: OwnedSemaphorePermit,
+    _drain: DrainGuard,
 }
 
 impl ConnectionContext {
@@ -80,17 +88,19 @@ pub(super) async fn accept<C: RequestHandler, S: Stream>(
 ) {
     let origin = ConnectionOrigin::of(&peer);
     let Ok(permit) = Arc::clone(&shared.slots).try_acquire_owned() else {
-        shared.handler.request_denied(
-            origin.entrypoint(),
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many connections",
-        );
+        let handler = &shared.handler;
+        handler.connection_denied(origin.entrypoint(), ConnectionDenialReason::Limit);
         return reject_connection(stream).await;
+    };
+    let slot = ConnectionSlot {
+        open: shared.setup.open_connections.track(origin.entrypoint()),
+        _permit: permit,
+        _drain: drain.track_connection(),
     };
     let context = ConnectionContext {
         peer,
         origin,
-        slot: Arc::new((permit, drain.track_connection())),
+        slot: Arc::new(slot),
         drain,
         idle_timer: IdleTimer::default(),
     };
@@ -145,6 +155,7 @@ pub(super) fn serve_http<C: RequestHandler, S: Stream>(
         };
         let error = result.err();
         if let Some((status, why)) = error.and_then(|error| head_error(&error, &idle_timer)) {
+            handler.connection_denied(entrypoint, ConnectionDenialReason::Head);
             handler.request_denied(entrypoint, status, why);
         }
     })
@@ -274,9 +285,10 @@ pub(super) async fn serve_inside_connect<C: RequestHandler, S: Stream>(
     match accept_tls(&shared, stream, &host).await {
         Ok(stream) => serve_http(shared, stream, context).await,
         Err(why) => {
-            shared
-                .handler
-                .tls_rejected(context.origin.entrypoint(), StatusCode::BAD_GATEWAY, &why);
+            let entrypoint = context.origin.entrypoint();
+            let handler = &shared.handler;
+            handler.connection_denied(entrypoint, ConnectionDenialReason::Tls);
+            handler.tls_rejected(entrypoint, StatusCode::BAD_GATEWAY, &why);
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::net::peer::Peer;
 use crate::net::resolver::Resolver;
 use crate::net::server::{ConnectionService, Stream};
 use crate::net::settings::Limits;
+use crate::telemetry::{ConnectionDenialReason, OpenConnections};
 use crate::tls;
 
 pub use crate::net::authority::{Authority, Scheme};
@@ -83,6 +84,10 @@ pub trait RequestHandler: Send + Sync + 'static {
     fn handle(&self, arrival: IncomingRequest) -> impl Future<Output = Reply> + Send;
     /// Records a request that was rejected before the handler got it.
     fn request_denied(&self, entrypoint: Entrypoint, status: StatusCode, why: &str);
+    /// Records a connection that was denied. A denied request follows, but not at the limit.
+    fn connection_denied(&self, entrypoint: Entrypoint, reason: ConnectionDenialReason) {
+        let _ = (entrypoint, reason);
+    }
     /// Records a rejection because TLS for an intercepted host cannot be terminated: no request of
     /// such a client gets through.
     fn tls_rejected(&self, entrypoint: Entrypoint, status: StatusCode, why: &str) {
@@ -118,6 +123,8 @@ pub struct EntrypointSetup {
     pub via_marker: String,
     /// For request ids.
     pub clock: Arc<dyn Clock>,
+    /// Counts the connections.
+    pub open_connections: OpenConnections,
 }
 
 /// The entrypoints as the service of a listener. Clones share their limits, so that TCP and unix

@@ -53,6 +53,7 @@ impl<C: RequestHandler> ListenerShared<C> {
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
         let entrypoint = context.origin.entrypoint_of(&request);
+        context.slot.open.move_to(entrypoint);
         let mut response = match self.handle(entrypoint, context, request).await {
             Ok(response) => response,
             Err(rejected) => {

@@ -22,7 +22,8 @@ use crate::telemetry::{
 
 pub use config_summary::{ConfigSummary, ProviderSummary, RouteSummary};
 pub(crate) use notes::{
-    AccountNote, AttemptNote, EntrypointStats, HealthNote, RequestNote, RouteNote, VaultEntryNote,
+    AccountNote, AttemptNote, ConnectionStats, EntrypointStats, HealthNote, RequestNote, RouteNote,
+    VaultEntryNote,
 };
 
 use notes::{BalanceNote, PreviousCredentialNote, ReloadNote, TlsRejections};
@@ -65,6 +66,9 @@ pub(crate) struct StatusFacts {
     /// The latest messages that no route matched.
     pub(crate) unrouted: RecentResults,
     pub(crate) entrypoints: BTreeMap<Entrypoint, EntrypointStats>,
+    pub(crate) connections: ConnectionStats,
+    /// What is wrong with the limit of open files, and what to do.
+    pub(crate) file_limit: Option<String>,
 }
 
 /// The facts, and the time on both clocks when they were copied.
@@ -94,6 +98,8 @@ impl StatusStore {
             sends: RollingCounts::last_hour(),
             unrouted: RecentResults::default(),
             entrypoints: BTreeMap::new(),
+            connections: ConnectionStats::default(),
+            file_limit: None,
         };
         let memory = Self {
             clock,
@@ -284,6 +290,18 @@ impl StatusStore {
             .entry(entrypoint)
             .or_default()
             .record(result, at);
+    }
+
+    /// A connection that was denied because too many were open.
+    pub(super) fn record_denied_connection(&self) {
+        let at = self.clock.wall_clock();
+        let mut facts = self.lock();
+        facts.connections.denied = facts.connections.denied.saturating_add(1);
+        facts.connections.last_denied_at = Some(at);
+    }
+
+    pub(super) fn record_file_limit(&self, problem: String) {
+        self.lock().file_limit = Some(problem);
     }
 
     /// A request for a provider's host whose TLS could not be terminated.

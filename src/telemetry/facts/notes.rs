@@ -112,6 +112,16 @@ pub(crate) struct EntrypointStats {
     pub(crate) tls_rejections: Option<TlsRejections>,
 }
 
+/// The connections of backends. The open ones are counted for each snapshot.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ConnectionStats {
+    pub(crate) open: u64,
+    pub(crate) limit: u64,
+    /// Those that were denied because too many were open.
+    pub(crate) denied: u64,
+    pub(crate) last_denied_at: Option<SystemTime>,
+}
+
 /// Requests for hosts of providers whose TLS could not be terminated.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsRejections {

@@ -220,5 +220,7 @@ async fn one_connection_too_many_is_503() {
     let answer = extra.answer().await;
     assert_eq!(answer.status, 503);
     assert!(answer.head.contains("retry-after: 1"));
-    assert_eq!(fixture.turned_away().await, (Entrypoint::BaseUrl, 503));
+    let denied = HandlerEvent::Unconnected(Entrypoint::BaseUrl, ConnectionDenialReason::Limit);
+    assert_eq!(fixture.events.recv().await, Some(denied));
+    assert!(fixture.events.try_recv().is_err(), "it is reported once");
 }

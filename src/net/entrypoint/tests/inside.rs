@@ -135,13 +135,15 @@ async fn a_backend_that_does_not_trust_the_ca_is_reported() {
     let wire = opened(&fixture, "api.ours.test:443").await;
     let config = tls::client_config(None).unwrap();
     secured(TlsConnector::from(config), wire).await.unwrap_err();
+    let denied = HandlerEvent::Unconnected(Entrypoint::Connect, ConnectionDenialReason::Tls);
+    assert_eq!(fixture.events.recv().await, Some(denied));
     match fixture.events.recv().await.unwrap() {
         HandlerEvent::TurnedAway(Entrypoint::Connect, 502, why) => {
             assert!(why.contains("NODE_EXTRA_CA_CERTS"), "{why}");
         }
-        events @ (HandlerEvent::TurnedAway(..) | HandlerEvent::Tunnelled(..)) => {
-            panic!("{events:?}")
-        }
+        events @ (HandlerEvent::TurnedAway(..)
+        | HandlerEvent::Tunnelled(..)
+        | HandlerEvent::Unconnected(..)) => panic!("{events:?}"),
     }
 }
 

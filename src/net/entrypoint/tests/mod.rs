@@ -24,6 +24,7 @@ use crate::net::settings::CaSettings;
 enum HandlerEvent {
     TurnedAway(Entrypoint, u16, String),
     Tunnelled(Entrypoint, String, u64),
+    Unconnected(Entrypoint, ConnectionDenialReason),
 }
 
 /// Intercepts `ours.test` and its subdomains, rejects `refused.test`, and tunnels to all other hosts.
@@ -76,6 +77,12 @@ impl RequestHandler for FakeHandler {
                 status.as_u16(),
                 why.to_owned(),
             ))
+            .unwrap();
+    }
+
+    fn connection_denied(&self, entrypoint: Entrypoint, reason: ConnectionDenialReason) {
+        self.events
+            .send(HandlerEvent::Unconnected(entrypoint, reason))
             .unwrap();
     }
 
@@ -150,6 +157,7 @@ impl EntrypointFixture {
             own_names: vec!["x".to_owned()],
             via_marker: String::from("sms-sidecar-test1"),
             clock,
+            open_connections: OpenConnections::default(),
         };
         let service = ProxyService::new(
             Arc::new(FakeHandler {
@@ -205,9 +213,12 @@ impl EntrypointFixture {
     }
 
     async fn turned_away(&mut self) -> (Entrypoint, u16) {
-        match self.events.recv().await.unwrap() {
-            HandlerEvent::TurnedAway(entrypoint, status, _) => (entrypoint, status),
-            events @ HandlerEvent::Tunnelled(..) => panic!("{events:?}"),
+        loop {
+            match self.events.recv().await.unwrap() {
+                HandlerEvent::TurnedAway(entrypoint, status, _) => return (entrypoint, status),
+                HandlerEvent::Unconnected(..) => {}
+                events @ HandlerEvent::Tunnelled(..) => panic!("{events:?}"),
+            }
         }
     }
 }
