@@ -194,8 +194,8 @@ impl ConnectionDenied {
     pub fn emit(&self, telemetry: &Telemetry) {
         telemetry
             .metrics
-            .process
-            .connections_denied
+            .connections
+            .denied
             .with_label_values(&[self.entrypoint.as_str(), self.reason.as_str()])
             .inc();
         if self.reason != ConnectionDenialReason::Limit {

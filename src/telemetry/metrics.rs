@@ -54,6 +54,14 @@ pub(super) struct MetricFamilies {
     route_provider: IntGaugeVec,
     pub(super) account: AccountFamilies,
     pub(super) process: ProcessFamilies,
+    pub(super) connections: ConnectionFamilies,
+}
+
+/// The families about the connections of backends.
+pub(super) struct ConnectionFamilies {
+    pub(super) open: OpenConnectionsGauge,
+    pub(super) limit: IntGauge,
+    pub(super) denied: IntCounterVec,
 }
 
 /// The families about credentials, balances and vaults.
@@ -74,9 +82,6 @@ pub(super) struct ProcessFamilies {
     pub(super) spans_exported: IntCounterVec,
     pub(super) spans_dropped: IntCounterVec,
     pub(super) log_lines_dropped: IntCounter,
-    pub(super) connections_open: OpenConnectionsGauge,
-    pub(super) connections_limit: IntGauge,
-    pub(super) connections_denied: IntCounterVec,
     dialect_info: IntGaugeVec,
     build_info: IntGaugeVec,
 }
@@ -135,6 +140,7 @@ impl MetricFamilies {
             route_provider: on.gauge("route_provider", ORDER_HELP, &["route", "provider"])?,
             account: AccountFamilies::register(on, clock)?,
             process: ProcessFamilies::register(on)?,
+            connections: ConnectionFamilies::register(on)?,
         })
     }
 
@@ -167,13 +173,7 @@ impl MetricFamilies {
         for result in RELOAD_RESULTS {
             self.process.reloads.with_label_values(&[result]);
         }
-        for entrypoint in backend_entrypoints() {
-            for reason in ConnectionDenialReason::ALL {
-                self.process
-                    .connections_denied
-                    .with_label_values(&[entrypoint.as_str(), reason.as_str()]);
-            }
-        }
+        self.connections.init_series();
         for (dialect, source) in &schema.dialects {
             self.process
                 .dialect_info
@@ -340,6 +340,35 @@ impl AccountFamilies {
     }
 }
 
+impl ConnectionFamilies {
+    fn register(on: &MetricFactory<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            open: OpenConnectionsGauge::register(on)?,
+            limit: on
+                .gauge(
+                    "connections_limit",
+                    "How many connections of backends may be open.",
+                    &[],
+                )?
+                .with_label_values::<&str>(&[]),
+            denied: on.counter(
+                "connections_denied_total",
+                "Connections that were denied before they brought a request.",
+                &["entrypoint", "reason"],
+            )?,
+        })
+    }
+
+    fn init_series(&self) {
+        for entrypoint in backend_entrypoints() {
+            for reason in ConnectionDenialReason::ALL {
+                self.denied
+                    .with_label_values(&[entrypoint.as_str(), reason.as_str()]);
+            }
+        }
+    }
+}
+
 impl ProcessFamilies {
     fn register(on: &MetricFactory<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
@@ -375,19 +404,6 @@ impl ProcessFamilies {
                     &[],
                 )?
                 .with_label_values::<&str>(&[]),
-            connections_open: OpenConnectionsGauge::register(on)?,
-            connections_limit: on
-                .gauge(
-                    "connections_limit",
-                    "How many connections of backends may be open.",
-                    &[],
-                )?
-                .with_label_values::<&str>(&[]),
-            connections_denied: on.counter(
-                "connections_denied_total",
-                "Connections that were denied before they brought a request.",
-                &["entrypoint", "reason"],
-            )?,
             dialect_info: on.gauge(
                 "dialect_info",
                 "1 for each loaded dialect and its source.",

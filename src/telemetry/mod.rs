@@ -153,14 +153,14 @@ impl Telemetry {
     /// Counts the open connections of backends; at most `limit` may be open.
     pub fn open_connections(&self, limit: usize) -> OpenConnections {
         self.metrics
-            .process
-            .connections_limit
+            .connections
+            .limit
             .set(i64::try_from(limit).unwrap_or(i64::MAX));
-        self.metrics.process.connections_open.counts.clone()
+        self.metrics.connections.open.counts.clone()
     }
 
     fn connection_limit(&self) -> u64 {
-        u64::try_from(self.metrics.process.connections_limit.get()).unwrap_or_default()
+        u64::try_from(self.metrics.connections.limit.get()).unwrap_or_default()
     }
 
     /// Sets the share of requests that is traced if the backend does not decide it, from 0 to 1;
@@ -197,7 +197,7 @@ impl Telemetry {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let mut snapshot = self.store.snapshot();
-        snapshot.facts.connections.open = self.metrics.process.connections_open.counts.total();
+        snapshot.facts.connections.open = self.metrics.connections.open.counts.total();
         snapshot.facts.connections.limit = self.connection_limit();
         // It reads the disk, so no lock is held.
         snapshot.facts.changed_at = changed.and_then(|changed| changed());

@@ -356,7 +356,7 @@ fn every_family_has_its_name_and_labels() {
     }
     assert_eq!(
         fixture.registry.gather().len(),
-        23,
+        26,
         "there is a family that is not in the contract"
     );
 }

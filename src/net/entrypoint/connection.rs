@@ -57,12 +57,12 @@ pub(super) struct ConnectionContext {
     pub(super) drain: Drain,
     pub(super) idle_timer: IdleTimer,
     /// Held until the connection and its tunnel have ended.
-    pub(super) slot: Arc<ConnectionSlot>,
+    pub(super) slot: Arc<ClientSlot>,
 }
 
 /// The place of one connection among those that may be open.
 #[derive(Debug)]
-pub(super) struct ConnectionSlot {
+pub(super) struct ClientSlot {
     pub(super) open: OpenConnection,
     _permit: OwnedSemaphorePermit,
     _drain: DrainGuard,
@@ -92,7 +92,7 @@ pub(super) async fn accept<C: RequestHandler, S: Stream>(
         handler.connection_denied(origin.entrypoint(), ConnectionDenialReason::Limit);
         return reject_connection(stream).await;
     };
-    let slot = ConnectionSlot {
+    let slot = ClientSlot {
         open: shared.setup.open_connections.track(origin.entrypoint()),
         _permit: permit,
         _drain: drain.track_connection(),
