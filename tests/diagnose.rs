@@ -51,7 +51,8 @@ fn report(args: &[&str], body: &str) -> Value {
             "certainty",
             "evidence",
             "outcome",
-            "remedy"
+            "remedy",
+            "steps"
         ]
     );
     value

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use sms_sidecar::diagnosis::{DiagnosisContext, FailedAttempt, VaultEntryRef, diagnose};
+use sms_sidecar::diagnosis::{
+    DiagnosisContext, FailedAttempt, VaultEntryRef, diagnose, remedy_steps,
+};
 use sms_sidecar::dialect::{Catalog, Dialect};
 use sms_sidecar::secret::Version;
 use sms_sidecar::sms::{AttemptKind, Cause, Certainty};
@@ -15,6 +17,8 @@ const CONFIG: &str = "/etc/sms-sidecar/config.toml";
 enum Known {
     /// A provider with a vault entry.
     Whole,
+    /// The same, where no command can reach the sidecar.
+    Uncontrolled,
     /// A provider in observe mode, which has none.
     Watched,
     /// No provider: `diagnose --dialect NAME`.
@@ -53,6 +57,12 @@ fn remedy(dialect: &Dialect, cause: Cause, known: Known) -> String {
             version: Version(1),
             ..mine
         },
+        Known::Uncontrolled => DiagnosisContext {
+            entry: Some(entry),
+            version: Version(1),
+            lacks_control_socket: true,
+            ..mine
+        },
         Known::Watched => mine,
         Known::Nothing => base,
     };
@@ -84,17 +94,22 @@ fn all() -> Vec<(String, Cause, Known, String)> {
             })
         })
     };
-    [Known::Whole, Known::Watched, Known::Nothing]
-        .into_iter()
-        .flat_map(each)
-        .collect()
+    [
+        Known::Whole,
+        Known::Uncontrolled,
+        Known::Watched,
+        Known::Nothing,
+    ]
+    .into_iter()
+    .flat_map(each)
+    .collect()
 }
 
 #[test]
 fn remedies_are_well_formed_and_concrete() {
     let remedies = all();
     let dialects = Catalog::built_in().iter().count();
-    assert_eq!(remedies.len(), 3 * dialects * Cause::ALL.len());
+    assert_eq!(remedies.len(), 4 * dialects * Cause::ALL.len());
     for (dialect, cause, known, remedy) in remedies {
         let at = format!("{dialect} {cause} {known:?}: {remedy}");
         let bare = remedy.to_lowercase();
@@ -138,7 +153,9 @@ fn remedies_name_known_facts_and_invent_none() {
             "{at}"
         );
         match known {
-            Known::Whole => assert!(!remedy.contains("vault entry that"), "{at}"),
+            Known::Whole | Known::Uncontrolled => {
+                assert!(!remedy.contains("vault entry that"), "{at}");
+            }
             Known::Watched => assert!(
                 !["vault entry", "vault set", "no restart"]
                     .iter()
@@ -181,5 +198,85 @@ fn pronouns_agree_with_the_number_of_fields() {
         ),
     ] {
         assert!(remedy.starts_with(words), "{remedy}");
+    }
+}
+
+/// What is in backticks in a remedy and is no command.
+const INLINE_CODE: [&str; 6] = [
+    "recipients",
+    "callers",
+    "dialects",
+    "recheck",
+    "credential",
+    "base_url",
+];
+
+#[test]
+fn every_command_of_a_remedy_is_alone_in_its_step() {
+    for (dialect, cause, known, remedy) in all() {
+        let at = format!("{dialect} {cause} {known:?}: {remedy}");
+        let steps = remedy_steps(&remedy);
+        let in_text: Vec<&str> = remedy.split('`').skip(1).step_by(2).collect();
+        let (code, commands): (Vec<&str>, Vec<&str>) = in_text
+            .into_iter()
+            .partition(|code| INLINE_CODE.contains(code));
+        let alone: Vec<&str> = steps
+            .iter()
+            .filter_map(|step| step.command.as_deref())
+            .collect();
+        assert_eq!(alone, commands, "{at}");
+        let texts: String = steps.iter().map(|step| step.text.as_str()).collect();
+        let left: Vec<&str> = texts.split('`').skip(1).step_by(2).collect();
+        assert_eq!(left, code, "{at}");
+    }
+}
+
+#[test]
+fn steps_say_all_that_the_remedy_says() {
+    let words = |text: &str| {
+        let plain = text.replace("the command below", "");
+        plain
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !["", "then", "run"].contains(word))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    for (dialect, cause, known, remedy) in all() {
+        let mut said: Vec<String> = remedy_steps(&remedy)
+            .iter()
+            .flat_map(|step| {
+                words(&format!(
+                    "{} {}",
+                    step.text,
+                    step.command.as_deref().unwrap_or_default()
+                ))
+            })
+            .collect();
+        let mut expected = words(&remedy);
+        said.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(said, expected, "{dialect} {cause} {known:?}: {remedy}");
+    }
+}
+
+#[test]
+fn no_step_is_empty_or_ends_in_the_middle() {
+    for (dialect, cause, known, remedy) in all() {
+        let steps = remedy_steps(&remedy);
+        let at = format!("{dialect} {cause} {known:?}: {steps:#?}");
+        assert!((1..=4).contains(&steps.len()), "{at}");
+        for step in steps {
+            let last = step.text.rsplit(' ').next().unwrap();
+            assert!(
+                !["", "or", "and", "the", "if", "then"].contains(&last),
+                "{at}"
+            );
+            assert!(!step.text.ends_with([':', ',', ';', '(']), "{at}");
+            assert_eq!(
+                step.text.matches('(').count(),
+                step.text.matches(')').count(),
+                "{at}"
+            );
+        }
     }
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::cli::output;
 use crate::cli::{dialects, load_config};
 use crate::config::Config;
-use crate::diagnosis::{Diagnosis, FailedAttempt};
+use crate::diagnosis::{Diagnosis, FailedAttempt, remedy_steps};
 use crate::dialect::{Catalog, Classification, Dialect, Reply};
 use crate::problem::suggest;
 use crate::provider::Provider;
@@ -63,7 +63,7 @@ pub(crate) struct Args {
     /// A folder of your own descriptions, which extend or override the built-in ones.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     dialects: Option<PathBuf>,
-    /// Print one JSON object: `outcome`, `cause`, `certainty`, `evidence`, `alternatives`, `remedy`.
+    /// Print one JSON object: `outcome`, `cause`, `certainty`, `evidence`, `alternatives`, `remedy`, `steps`.
     #[arg(long)]
     json: bool,
 }
@@ -233,11 +233,12 @@ fn render_json(classification: &Classification, diagnosis: Option<&Diagnosis>) -
     match diagnosis {
         None => json!({
             "outcome": outcome, "cause": null, "certainty": Certainty::Certain.as_str(),
-            "evidence": "the reply has the service's proof of success", "alternatives": [], "remedy": null,
+            "evidence": "the reply has the service's proof of success", "alternatives": [], "remedy": null, "steps": [],
         }),
         Some(diagnosis) => json!({
             "outcome": outcome, "cause": diagnosis.cause.as_str(), "certainty": diagnosis.certainty.as_str(), "evidence": diagnosis.evidence,
             "alternatives": diagnosis.alternatives.iter().map(|cause| cause.as_str()).collect::<Vec<_>>(), "remedy": diagnosis.remedy,
+            "steps": remedy_steps(&diagnosis.remedy),
         }),
     }
 }

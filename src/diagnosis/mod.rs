@@ -7,6 +7,7 @@ mod candidates;
 mod evidence;
 mod probe_history;
 mod remedy;
+mod steps;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub use candidates::{CandidateProbe, CauseCandidates, Implication};
 pub use evidence::{Evidence, EvidenceSource, narrow_candidates};
 pub use probe_history::ProbeHistory;
 pub use remedy::{DEFAULT_CONFIG_PATH, format_command};
+pub use steps::{RemedyStep, remedy_steps};
 
 /// A failed attempt as it was classified.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +122,7 @@ pub struct Diagnosis {
     pub alternatives: Vec<Cause>,
     /// The evidence, in one line.
     pub evidence: String,
-    /// The remedy, in one line.
+    /// The remedy, in one line; [`remedy_steps`] makes steps of it.
     pub remedy: String,
 }
 

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use std::time::Duration;
 
 use crate::diagnosis::evidence::join_causes;
+use crate::diagnosis::steps::{NO_OTHER_PROVIDER, RECOVERS_ITSELF, TRIED_AT_ONCE};
 use crate::diagnosis::{
     CauseCandidates, CredentialHistory, DiagnosisContext, Evidence, EvidenceSource, FailedAttempt,
     PresentedSecret, credential_history, format_duration, is_unsent,
@@ -53,11 +54,11 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::TlsUntrusted,
-        "check with `curl -v {base_url}` whose certificate it is: if a CA of your own signed it, set providers.{provider}.ca_file in {place} to its PEM{reload}; if no change was announced, somebody may be intercepting the connection",
+        "see whose certificate it is: `curl -v {base_url}`; if a CA of your own signed it, set providers.{provider}.ca_file in {place} to its PEM{reload}; if no change was announced, somebody may be intercepting the connection",
     ),
     (
         Cause::SenderNotAllowed,
-        "set providers.{provider}.sender in {place} to one that {console} has approved for the account{reload}; {sender}",
+        "set providers.{provider}.sender in {place} ({sender}) to one that {console} has approved for the account{reload}",
     ),
     (
         Cause::TemplateNotApproved,
@@ -73,7 +74,7 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::RecipientBlocked,
-        "nothing to repair: the person opted out at {dialect} and has to opt in again there; no other provider is tried",
+        "nothing to repair: the person opted out at {dialect} and has to opt in again there; {unshared}",
     ),
     (
         Cause::Duplicate,
@@ -89,7 +90,7 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::Unreachable,
-        "make {base_url} reachable from this machine{move} (`curl -v {base_url}` shows where the connection fails); if requests must go through a proxy, set providers.{provider}.outbound.proxy in {place}{reload}",
+        "make {base_url} reachable from this machine{move}; `curl -v {base_url}` shows where the connection fails; if requests must go through a proxy, set providers.{provider}.outbound.proxy in {place}{reload}",
     ),
     (
         Cause::Timeout,
@@ -97,7 +98,7 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::ReplyUnreadable,
-        "check with `curl -v {base_url}` whether {dialect} itself answers there; if its API has changed, correct its description (`sms-sidecar dialects show {dialect}`) in the folder that `dialects` names in {config}{reload}",
+        "see whether {dialect} itself answers there: `curl -v {base_url}`; if its API has changed, correct its description (`sms-sidecar dialects show {dialect}` prints it) in the folder that `dialects` names in {config}{reload}",
     ),
     (
         Cause::VaultUnavailable,
@@ -117,7 +118,7 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::Unexplained,
-        "look up {code} in {dialect}'s documentation and add it under [send.codes] to a description of your own (`sms-sidecar dialects show {dialect}`) in the folder that `dialects` names in {config}{reload}",
+        "look up {code} in {dialect}'s documentation and add it under [send.codes] to a description of your own (`sms-sidecar dialects show {dialect}` prints the built-in one) in the folder that `dialects` names in {config}{reload}",
     ),
 ];
 
@@ -281,7 +282,8 @@ fn contextual_value(
         "place" => config_location(context),
         "variables" => usual_variables(context),
         "back" | "reload" | "try" | "paused" => control_command(hole, context),
-        "soon" if is_reloaded_automatically(context) => "; tried at once, no restart".to_owned(),
+        "soon" if is_reloaded_automatically(context) => format!("; {TRIED_AT_ONCE}"),
+        "unshared" => NO_OTHER_PROVIDER.to_owned(),
         "now" | "soon" => String::new(),
         "timeout" => context
             .timeout
@@ -338,7 +340,7 @@ fn control_command(hole: &str, context: &DiagnosisContext<'_>) -> String {
     let command = |arguments: &str| format_command(arguments, context.config_path);
     match (hole, context.lacks_control_socket) {
         ("back", false) => format!(", then {}", command(&format!("resume {provider}"))),
-        ("back", true) => "; it recovers by itself within its `recheck`".to_owned(),
+        ("back", true) => format!("; {RECOVERS_ITSELF}"),
         ("reload", false) => format!(", then {}", command("reload")),
         ("reload", true) => ", then reload the sidecar (`kill -HUP PID`)".to_owned(),
         ("try", false) => command(&format!(

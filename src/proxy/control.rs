@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::diagnosis::remedy_steps;
 use crate::dialect;
 use crate::net::drain::{ClientConnection, Drain, Phase};
 use crate::net::entrypoint::EntrypointTarget;
@@ -308,6 +309,7 @@ fn send_report(completed: &CompletedRequest) -> SendReport {
         diagnosis: open.map(ToString::to_string),
         evidence: diagnosis.map(|diagnosis| diagnosis.evidence.clone()),
         remedy: open.map(|diagnosis| diagnosis.remedy.clone()),
+        steps: open.map_or_else(Vec::new, |diagnosis| remedy_steps(&diagnosis.remedy)),
         duplicate: completed.duplicate_age.is_some(),
         answered_seconds_ago: completed.duplicate_age.map(|ago| ago.as_secs()),
         attempts: completed.attempts.iter().map(attempt_status).collect(),

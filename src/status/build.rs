@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use crate::clock::Moment;
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{Diagnosis, remedy_steps};
 use crate::policy::HealthState;
 use crate::sms::{Cause, Certainty};
 use crate::status::headline;
@@ -102,6 +102,7 @@ impl StatusBuilder<'_> {
             self.fill_failure(&mut status, account);
         }
         status.summary = headline::provider_summary(&status, &format_time(self.0.wall));
+        status.steps = remedy_steps(status.remedy.as_deref().unwrap_or_default());
         status
     }
 

@@ -5,6 +5,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::diagnosis::RemedyStep;
 use crate::sms::{Cause, RequestResult};
 use crate::status::AttemptStatus;
 
@@ -122,6 +123,8 @@ pub struct SendReport {
     pub evidence: Option<String>,
     /// What to do, if there is something to do.
     pub remedy: Option<String>,
+    /// The same as steps.
+    pub steps: Vec<RemedyStep>,
     /// Whether it was not sent, because the same message was already answered.
     pub duplicate: bool,
     /// For a duplicate: when the same message was answered.

@@ -14,6 +14,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnosis::RemedyStep;
 use crate::policy::HealthState;
 use crate::sms::{Cause, Entrypoint};
 
@@ -137,6 +138,8 @@ pub struct ProviderStatus {
     pub evidence: Option<String>,
     /// What to do.
     pub remedy: Option<String>,
+    /// The same as steps.
+    pub steps: Vec<RemedyStep>,
     /// Where its credential is kept: `vault:path`.
     pub credential: Option<String>,
     /// The newest version of the credential; 0 if none could be read yet.

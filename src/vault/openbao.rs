@@ -64,18 +64,15 @@ impl VaultKind for OpenBaoSettings {
             .map_or_else(String::new, |namespace| format!("-namespace={namespace} "));
         let entry = format!("{namespace}-mount={} {}", self.mount, target.path);
         // `-` reads standard input, which serves one field only.
-        let mut fields = target.fields.iter().map(|field| format!("{field}=-"));
-        match fields.next().filter(|_| self.kv != Some(KvVersion::V1)) {
-            Some(first) => {
-                let others =
-                    fields.fold(String::new(), |others, field| others + ", then " + &field);
-                format!(
-                    "`bao kv patch {entry} {first}`{others} (reads each value from standard input)"
-                )
-            }
-            None => {
-                format!("`bao kv put {entry} @FILE` with all of its fields as JSON in FILE")
-            }
+        let patch = |field: &String| format!("`bao kv patch {entry} {field}=-`");
+        let patches: Vec<String> = target.fields.iter().map(patch).collect();
+        if patches.is_empty() || self.kv == Some(KvVersion::V1) {
+            format!("`bao kv put {entry} @FILE` with all of its fields as JSON in FILE")
+        } else {
+            format!(
+                "{} (reads the value from standard input)",
+                patches.join(", then ")
+            )
         }
     }
 

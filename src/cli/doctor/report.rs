@@ -3,6 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
+use crate::diagnosis::remedy_steps;
 use crate::doctor::check::{Check, CheckResult, exit_code};
 use crate::sms::{Cause, Certainty};
 use crate::status::{ControlReply, SendReport, cause_phrase};
@@ -122,6 +123,7 @@ fn check_json(check: &Check) -> Value {
         "alternatives": check.alternatives.iter().map(|cause| cause.as_str()).collect::<Vec<_>>(),
         "evidence": check.evidence,
         "remedy": check.remedy,
+        "steps": remedy_steps(check.remedy.as_deref().unwrap_or_default()),
     })
 }
 

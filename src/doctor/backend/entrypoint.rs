@@ -295,7 +295,7 @@ fn check_ca(facts: &BackendFacts<'_>) -> Check {
         Some(Ok(true)) if facts.uses_dotenv => Check::warning(
             "ca",
             "NODE_EXTRA_CA_CERTS is in the `.env`, which dotenv reads only after Node has read this variable",
-            "set it in the environment that starts Node: the unit's, the container's, or `sms-sidecar wrap`",
+            "set it in the environment that starts Node (the unit's or the container's), or start Node with `wrap`",
         ),
         Some(Ok(true)) => Check::ok(
             "ca",

@@ -468,12 +468,12 @@ fn an_operator_patches_or_replaces_the_entry() {
         (
             None,
             None,
-            "`bao kv patch -mount=secret sms/a username=-`, then password=- (reads each value from standard input)",
+            "`bao kv patch -mount=secret sms/a username=-`, then `bao kv patch -mount=secret sms/a password=-` (reads the value from standard input)",
         ),
         (
             Some(KvVersion::V2),
             Some("team"),
-            "`bao kv patch -namespace=team -mount=secret sms/a username=-`, then password=- (reads each value from standard input)",
+            "`bao kv patch -namespace=team -mount=secret sms/a username=-`, then `bao kv patch -namespace=team -mount=secret sms/a password=-` (reads the value from standard input)",
         ),
         (
             Some(KvVersion::V1),
