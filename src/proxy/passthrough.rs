@@ -463,3 +463,20 @@ fn bracket_ipv6(host: &str) -> String {
         host.to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_the_log_shows_only_the_segments_of_the_dialect() {
+        for (path, shown) in [
+            ("/broker-api/send", "/broker-api/send"),
+            ("/broker-api/send/", "/broker-api/send/"),
+            ("/v2/send/998901234567", "/…/send/…"),
+            ("/", "/"),
+        ] {
+            assert_eq!(redact_path(path, "POST /broker-api/send"), shown, "{path}");
+        }
+    }
+}

@@ -94,3 +94,19 @@ impl SourceSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn only_a_vault_of_that_kind_is_its_file() {
+        let file = PathBuf::from("/srv/.env");
+        let env = |file| SourceSettings::Env(EnvSettings { file });
+        assert_eq!(env(Some(file.clone())).env_file(), Some(file.as_path()));
+        assert_eq!(env(None).env_file(), None);
+        assert_eq!(env(Some(file)).as_embedded(), None);
+    }
+}

@@ -505,6 +505,48 @@ async fn a_401_within_a_tokens_lifetime_causes_one_login() {
 }
 
 #[tokio::test]
+async fn after_a_rejected_token_the_login_uses_the_newest_password() {
+    let (a, b, stage) = eskiz(service("sign")).await;
+    stage.looked_first("a").await;
+    stage.send("one").await;
+    // Password and tokens change together, and the vault has the new password already.
+    stage.put("a", &[("password", "password-2")]);
+    a.now(move |got, nth| {
+        if !got.line.contains("/auth/login") {
+            return service("sign3")(got, nth);
+        }
+        if got.body.contains("password-2") {
+            logged_in(nth, 30 * 24 * 3600)
+        } else {
+            say(401, r#"{"message":"no"}"#)
+        }
+    });
+    let reply = stage.send("two").await;
+    assert_eq!(
+        (
+            header(&reply, "x-sms-sidecar-provider"),
+            a.at("/auth/login"),
+            b.count()
+        ),
+        ("a", 2, 0),
+        "the old password is not presented again"
+    );
+}
+
+#[tokio::test]
+async fn an_entry_is_read_more_often_while_its_provider_is_quarantined() {
+    let (_a, _b, stage) = two(|_, _| say(401, "")).await;
+    let reference = stage.loaded.proxy.providers[0].credential.clone().unwrap();
+    let interval = || stage.proxy.vault_poll_interval(&reference).as_secs();
+    assert_eq!(interval(), 60);
+    stage.send("one").await;
+    assert_eq!(
+        (stage.standing("a").as_str(), interval()),
+        ("quarantined", 5)
+    );
+}
+
+#[tokio::test]
 async fn a_second_401_with_a_new_token_is_an_account_rejection() {
     let (a, b, stage) = eskiz(service("never")).await;
     stage.send("one").await;

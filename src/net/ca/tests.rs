@@ -313,3 +313,17 @@ fn node_accepts_it_for_its_hosts_only() {
         assert!(output.contains("subtree"), "{bad}: {output}");
     }
 }
+
+#[test]
+fn a_file_that_cannot_be_replaced_leaves_nothing_beside_it() {
+    let folder = TempDir::new().unwrap();
+    let taken = folder.path().join("ca.pem");
+    fs::create_dir(&taken).unwrap();
+    let error = files::write_file(&taken, b"text", 0o644).unwrap_err();
+    assert!(matches!(error, CaError::Unwritable { .. }), "{error}");
+    let left: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["ca.pem"]);
+}

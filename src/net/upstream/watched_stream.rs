@@ -235,6 +235,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_fin_before_the_first_acknowledged_byte_is_proof() {
+        let (mut stream, evidence, peer) = connected().await;
+        evidence.begin_request();
+        // The request begins, and its first byte has not left when the provider closes.
+        assert_eq!(stream.write(&[]).await.unwrap(), 0);
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+        assert!(evidence.proves_unread());
+        evidence.begin_request();
+        assert!(
+            !evidence.proves_unread(),
+            "each request has its own evidence"
+        );
+    }
+
+    #[tokio::test]
     async fn a_request_to_a_closed_connection_is_not_written() {
         let (mut stream, evidence, peer) = connected().await;
         drop(peer);

@@ -484,3 +484,37 @@ fn an_operator_patches_or_replaces_the_entry() {
         assert_eq!(settings(kv, namespace).write_instructions(&target), command);
     }
 }
+
+#[tokio::test]
+async fn a_forbidden_entry_causes_a_login_only_if_the_token_is_unknown() {
+    const FORBIDDEN: &str = r#"{"errors":["permission denied"]}"#;
+    for (token_known, logins) in [(200, 1), (403, 2)] {
+        let fake = FakeVaultServer::default();
+        let folder = tempfile::tempdir().unwrap();
+        fake.says("auth/approle/login", 200, LOGIN)
+            .says("auth/token/lookup-self", token_known, FORBIDDEN)
+            .says("secret/data/sms/x", 403, FORBIDDEN);
+        let vault = vault(&fake, &folder, KvVersion::V2).await;
+        let error = vault.read("sms/x").await.unwrap_err();
+        assert_eq!(error.result(), VaultReadResult::Forbidden);
+        assert_eq!(fake.times("login"), logins, "lookup-self {token_known}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrapped_secret_id_is_unwrapped_before_the_login() {
+    let fake = FakeVaultServer::default();
+    let folder = tempfile::tempdir().unwrap();
+    fake.says(
+        "sys/wrapping/unwrap",
+        200,
+        r#"{"data":{"secret_id":"unwrapped"}}"#,
+    )
+    .says("auth/approle/login", 200, LOGIN)
+    .says("secret/data/sms/x", 200, ENTRY);
+    let auth = approle(&folder, true);
+    let settings = settings(&fake, Some(KvVersion::V2), auth).await;
+    let vault = OpenBao::new(&settings, &clock());
+    assert!(vault.read("sms/x").await.is_ok());
+    assert_eq!((fake.times("unwrap"), fake.times("login")), (1, 1));
+}

@@ -1,6 +1,10 @@
 //! The entrypoints that hand whole requests to the handler.
 
+use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::PrivateKeyDer;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
@@ -234,4 +238,34 @@ async fn an_unreachable_host_is_reported() {
     assert_eq!(answer.status, 502);
     assert!(answer.body.contains(&closed.to_string()), "{}", answer.body);
     assert_eq!(fixture.turned_away().await, (Entrypoint::Connect, 502));
+}
+
+#[tokio::test]
+async fn https_in_clear_to_another_host_verifies_its_certificate() {
+    let mut fixture = EntrypointFixture::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let far = listener.local_addr().unwrap();
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let server = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        TlsAcceptor::from(Arc::new(server))
+            .accept(stream)
+            .await
+            .ok();
+    });
+    let answer = fixture
+        .ask(&format!(
+            "GET https://{far}/ HTTP/1.1\r\nHost: {far}\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(answer.status, 502);
+    assert!(answer.body.contains("certificate"), "{}", answer.body);
+    assert_eq!(fixture.turned_away().await, (Entrypoint::Absolute, 502));
 }
