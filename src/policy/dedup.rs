@@ -1,8 +1,8 @@
 //! The memory of recent messages. A request that repeats one waits while the first is in flight,
 //! gets its answer, or inherits its history if that is in doubt, so that nobody gets a code twice.
-//! Keys are keyed hashes: neither numbers nor texts are kept. Bounded: if the table is full, the
-//! answered entry that expires first is dropped; a message that still has no room is sent without
-//! being remembered.
+//! Keys are keyed hashes: neither numbers nor texts are kept. Bounded in entries and bytes: if a table
+//! is full, the answered entry that expires first is dropped; a message that still has no room is sent
+//! without being remembered.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::clock::Moment;
-use crate::policy::{Attempt, CredentialRevision};
+use crate::policy::{Attempt, CredentialRevision, MAX_ID_BYTES, MemoryLimit};
 use crate::sms::{Message, Outcome, ProviderId};
 
 /// How long a message with an `Idempotency-Key` is remembered.
@@ -19,7 +19,10 @@ const IDEMPOTENCY_KEY_WINDOW: Duration = Duration::from_hours(1);
 
 /// The hash of one message of one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DedupKey([u8; 32]);
+pub struct DedupKey {
+    hash: [u8; 32],
+    has_idempotency_key: bool,
+}
 
 impl DedupKey {
     /// The key of the same text to the same number from the same caller, with the same
@@ -44,7 +47,10 @@ impl DedupKey {
             hash.update(part.as_bytes());
         }
         hash.update(&[u8::from(idempotency_key.is_some())]);
-        Self(hash.finalize().into_bytes().into())
+        Self {
+            hash: hash.finalize().into_bytes().into(),
+            has_idempotency_key: idempotency_key.is_some(),
+        }
     }
 
     /// The key of a provider-specific request: its `Idempotency-Key`, and its address and body as
@@ -62,7 +68,10 @@ impl DedupKey {
             hash.update(part);
         }
         hash.update(&[2]);
-        Self(hash.finalize().into_bytes().into())
+        Self {
+            hash: hash.finalize().into_bytes().into(),
+            has_idempotency_key: true,
+        }
     }
 }
 
@@ -85,8 +94,32 @@ pub struct PastAttempt {
     pub credential: CredentialRevision,
     /// How it ended.
     pub outcome: Outcome,
-    /// The reference that the provider got; empty if none.
+    /// The reference that the provider got; empty if none, or if it is too long to be remembered.
     pub reference: String,
+}
+
+impl PastAttempt {
+    /// Without a reference or id that is longer than [`MAX_ID_BYTES`]. Without its reference the message never goes to
+    /// the same provider again, as if the service had no idempotency key.
+    fn without_long_ids(mut self) -> Self {
+        if self.reference.len() > MAX_ID_BYTES {
+            self.reference = String::new();
+        }
+        if let Outcome::Accepted { id } = &mut self.outcome
+            && id.len() > MAX_ID_BYTES
+        {
+            *id = String::new();
+        }
+        self
+    }
+
+    fn bytes(&self) -> usize {
+        let id = match &self.outcome {
+            Outcome::Accepted { id } => id.len(),
+            Outcome::Rejected(_) | Outcome::Unsent(_) | Outcome::Unknown(_) => 0,
+        };
+        size_of::<Self>() + self.provider.as_str().len() + self.reference.len() + id
+    }
 }
 
 /// Makes a remembered history the beginning of a new request whose plan has this order. Providers
@@ -119,6 +152,13 @@ pub struct DedupTicket {
     number: u64,
 }
 
+impl DedupTicket {
+    /// The message that it is for.
+    pub fn key(&self) -> DedupKey {
+        self.key
+    }
+}
+
 /// What to do with a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DedupLookup<A> {
@@ -126,7 +166,7 @@ pub enum DedupLookup<A> {
     New(DedupTicket),
     /// Send it, with the history of an earlier request that is in doubt.
     Inherit(DedupTicket, Vec<PastAttempt>),
-    /// A request for it is in flight: look up again after one has finished.
+    /// A request for it is in flight: look up again after it has finished.
     Wait,
     /// It was answered.
     Answered(A),
@@ -150,22 +190,69 @@ enum State<A> {
     InDoubt(Vec<PastAttempt>, Moment),
 }
 
-/// The table of recent messages. `A` is the answer that duplicates get.
+/// The recent messages with an `Idempotency-Key`, and those without one, each within limits of their own: messages
+/// that are remembered for an hour must not push out those whose window is ten seconds.
+#[derive(Clone, Debug)]
+pub struct DedupTables<A> {
+    keyed: DedupTable<A>,
+    unkeyed: DedupTable<A>,
+}
+
+impl<A: Clone> DedupTables<A> {
+    /// Two tables, each within `limit`; `size_of` returns the bytes of an answer.
+    pub fn new(limit: MemoryLimit, size_of: fn(&A) -> usize) -> Self {
+        Self {
+            keyed: DedupTable::new(limit, size_of),
+            unkeyed: DedupTable::new(limit, size_of),
+        }
+    }
+
+    /// What to do with this message; see [`DedupTable::lookup`].
+    pub fn lookup(&mut self, key: DedupKey, now: Moment) -> DedupLookup<A> {
+        self.table(key).lookup(key, now)
+    }
+
+    /// Records the end of a request; see [`DedupTable::finish`].
+    pub fn finish(
+        &mut self,
+        ticket: DedupTicket,
+        end: DedupCompletion<A>,
+        window: Duration,
+        now: Moment,
+    ) {
+        self.table(ticket.key).finish(ticket, end, window, now);
+    }
+
+    fn table(&mut self, key: DedupKey) -> &mut DedupTable<A> {
+        if key.has_idempotency_key {
+            &mut self.keyed
+        } else {
+            &mut self.unkeyed
+        }
+    }
+}
+
+/// One table of recent messages. `A` is the answer that duplicates get.
 #[derive(Clone, Debug)]
 pub struct DedupTable<A> {
     entries: HashMap<DedupKey, State<A>>,
     expirations: BTreeSet<(Moment, DedupKey)>,
-    capacity: usize,
+    limit: MemoryLimit,
+    size_of: fn(&A) -> usize,
+    /// Of all entries that have ended.
+    bytes: usize,
     last_ticket: u64,
 }
 
 impl<A: Clone> DedupTable<A> {
-    /// A table of at most `capacity` messages.
-    pub fn new(capacity: usize) -> Self {
+    /// An empty table; `size_of` returns the bytes of an answer.
+    pub fn new(limit: MemoryLimit, size_of: fn(&A) -> usize) -> Self {
         Self {
             entries: HashMap::new(),
             expirations: BTreeSet::new(),
-            capacity,
+            limit,
+            size_of,
+            bytes: 0,
             last_ticket: 0,
         }
     }
@@ -200,14 +287,20 @@ impl<A: Clone> DedupTable<A> {
         let until = now.saturating_add(window);
         let state = match end {
             DedupCompletion::Answer(answer) => State::Answered(answer),
-            DedupCompletion::InDoubt(history) => State::InDoubt(history, until),
+            DedupCompletion::InDoubt(history) => {
+                let history = history.into_iter().map(PastAttempt::without_long_ids);
+                State::InDoubt(history.collect(), until)
+            }
             DedupCompletion::Forget => {
                 self.entries.remove(&key);
                 return;
             }
         };
-        self.entries.insert(key, state);
+        self.insert(key, state);
         self.expirations.insert((until, key));
+        while self.bytes > self.limit.bytes && !self.expirations.is_empty() {
+            self.evict_next();
+        }
     }
 
     /// The number of remembered messages.
@@ -226,13 +319,28 @@ impl<A: Clone> DedupTable<A> {
             key,
             number: self.last_ticket,
         };
-        if !self.entries.contains_key(&key) && self.entries.len() >= self.capacity {
+        if !self.entries.contains_key(&key) && self.entries.len() >= self.limit.entries {
             self.evict_next();
         }
-        if self.entries.contains_key(&key) || self.entries.len() < self.capacity {
-            self.entries.insert(key, State::InFlight(self.last_ticket));
+        if self.entries.contains_key(&key) || self.entries.len() < self.limit.entries {
+            self.insert(key, State::InFlight(self.last_ticket));
         }
         ticket
+    }
+
+    fn insert(&mut self, key: DedupKey, state: State<A>) {
+        self.bytes += self.state_bytes(&state);
+        if let Some(former) = self.entries.insert(key, state) {
+            self.bytes -= self.state_bytes(&former);
+        }
+    }
+
+    fn state_bytes(&self, state: &State<A>) -> usize {
+        match state {
+            State::InFlight(_) => 0,
+            State::Answered(answer) => (self.size_of)(answer),
+            State::InDoubt(history, _) => history.iter().map(PastAttempt::bytes).sum(),
+        }
     }
 
     fn evict_expired(&mut self, now: Moment) {
@@ -242,8 +350,10 @@ impl<A: Clone> DedupTable<A> {
     }
 
     fn evict_next(&mut self) {
-        if let Some((_, key)) = self.expirations.pop_first() {
-            self.entries.remove(&key);
+        if let Some((_, key)) = self.expirations.pop_first()
+            && let Some(former) = self.entries.remove(&key)
+        {
+            self.bytes -= self.state_bytes(&former);
         }
     }
 }

@@ -6,7 +6,7 @@
 //!   "send there" or "answer" out.
 //! - [`Health`]: the state of one provider, folded from its outcomes and probes.
 //! - [`LastResortTrial`]: the one request that may try a route whose providers are all quarantined.
-//! - [`DedupTable`], [`IdMap`]: bounded memory of earlier requests.
+//! - [`DedupTables`], [`IdMap`]: memory of earlier requests, bounded in entries and bytes.
 //! - [`BalanceHistory`]: how fast an account spends its balance.
 //! - [`RouteCriteria`], [`order_providers`], [`Templates`]: which providers a route selects, and
 //!   the text that each of them has approved.
@@ -19,6 +19,7 @@ mod health;
 mod health_state;
 mod id_map;
 mod last_resort;
+mod memory_limit;
 mod plan;
 mod route;
 mod template;
@@ -27,13 +28,14 @@ pub use balance_history::BalanceHistory;
 pub use credential_revision::{CredentialChoice, CredentialOffer, CredentialRevision};
 pub use decide::{next, request_result, result_cause};
 pub use dedup::{
-    DedupCompletion, DedupKey, DedupLookup, DedupTable, DedupTicket, PastAttempt, duplicate_window,
-    inherit_attempts,
+    DedupCompletion, DedupKey, DedupLookup, DedupTable, DedupTables, DedupTicket, PastAttempt,
+    duplicate_window, inherit_attempts,
 };
 pub use health::{Health, MAX_RECHECK_INTERVAL};
 pub use health_state::{HealthEvent, HealthState, SendAdmission};
 pub use id_map::{IdMap, MappedId};
 pub use last_resort::{LAST_RESORT_INTERVAL, LastResortTrial};
+pub use memory_limit::{MAX_ID_BYTES, MemoryLimit};
 pub use plan::{
     AccountSnapshot, Attempt, CredentialStatus, DeliveryPlan, NextStep, OnUnknown, PlannedAccount,
 };

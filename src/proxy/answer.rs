@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::clock::Moment;
 use crate::dialect::{Dialect, MessageResult, Reply, RequestReadError};
-use crate::policy::MappedId;
+use crate::policy::{MAX_ID_BYTES, MappedId};
 use crate::provider::attempt::AttemptResult;
 use crate::proxy::Proxy;
 use crate::proxy::delivery::Delivery;
@@ -18,14 +18,18 @@ use crate::sms::{AttemptKind, Cause, Family, Operation, Outcome, RequestResult};
 /// `Retry-After` of a 503 that has none, in seconds.
 const RETRY_AFTER_SECONDS: &str = "5";
 
+/// The largest reply that is kept as it is. The duplicate of a message with a larger one gets the same result, rendered.
+const MAX_CACHED_REPLY: usize = 4 << 10;
+
 /// The answer to a message, for its duplicates.
 #[derive(Clone, Debug)]
 pub(super) struct CachedResponse {
     pub(super) result: RequestResult,
     pub(super) cause: Option<Cause>,
+    /// Empty if the service gave none, or one too long to be remembered.
     id: String,
-    /// For a duplicate in the same dialect.
-    reply: Reply,
+    /// For a duplicate in the same dialect; none if it is too large to be remembered.
+    reply: Option<Reply>,
     dialect: Option<String>,
     /// When the message was answered.
     pub(super) answered_at: Moment,
@@ -36,25 +40,40 @@ impl CachedResponse {
         let id = completed
             .accepted_attempt()
             .map(accepted_id)
+            .filter(|id| id.len() <= MAX_ID_BYTES)
             .unwrap_or_default();
+        let reply = Some(&completed.reply).filter(|reply| reply_bytes(reply) <= MAX_CACHED_REPLY);
         Self {
             result: completed.result,
             cause: completed.cause,
             id,
-            reply: detached(&completed.reply),
+            reply: reply.map(detached),
             dialect: completed.dialect.clone(),
             answered_at,
         }
     }
 
+    /// The bytes that it keeps.
+    pub(super) fn bytes(&self) -> usize {
+        let dialect = self.dialect.as_ref().map_or(0, String::len);
+        size_of::<Self>() + self.id.len() + dialect + self.reply.as_ref().map_or(0, reply_bytes)
+    }
+
     /// The same answer, in the duplicate's dialect.
     fn reply_for(&self, delivery: &Delivery<'_>, now: Timestamp) -> Reply {
         let dialect = &delivery.recognised.dialect;
-        if self.dialect.as_deref() == Some(&dialect.name) {
-            return self.reply.clone();
+        let is_same = self.dialect.as_deref() == Some(&dialect.name);
+        if let Some(reply) = self.reply.as_ref().filter(|_| is_same) {
+            return reply.clone();
         }
         let answer = if self.result == RequestResult::Accepted {
-            MessageResult::Accepted { id: &self.id }
+            let own = delivery.message.as_ref();
+            MessageResult::Accepted {
+                id: match self.id.as_str() {
+                    "" => own.map_or("", |message| &message.reference),
+                    id => id,
+                },
+            }
         } else {
             failure_answer(self.result, self.cause.unwrap_or(Cause::Unexplained))
         };
@@ -83,6 +102,13 @@ impl CachedResponse {
         completed.duplicate_age = Some(now.since(self.answered_at));
         completed
     }
+}
+
+/// The bytes of a reply with its headers.
+fn reply_bytes(reply: &Reply) -> usize {
+    let header_bytes =
+        |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    reply.body.len() + reply.headers.iter().map(header_bytes).sum::<usize>()
 }
 
 /// A copy with buffers of its own. The body and headers of a reply are slices of a read buffer, which would be kept as

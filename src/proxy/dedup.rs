@@ -1,15 +1,19 @@
 //! Duplicate messages and mapped ids at run time: which request waits for one in flight, and what a
-//! duplicate is answered. The rules are in `policy`; this file adds a lock and a notification.
+//! duplicate is answered. The rules are in `policy`; this file adds a lock, and a notification for each
+//! message in flight that has duplicates.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 use crate::clock::{Clock, Moment};
 use crate::policy::{
-    DedupCompletion, DedupKey, DedupLookup, DedupTable, DedupTicket, IdMap, MappedId, PastAttempt,
-    duplicate_window,
+    DedupCompletion, DedupKey, DedupLookup, DedupTables, DedupTicket, IdMap, MappedId, MemoryLimit,
+    PastAttempt, duplicate_window,
 };
 use crate::provider::ProviderRuntime;
 use crate::proxy::answer::CachedResponse;
@@ -17,15 +21,61 @@ use crate::proxy::delivery::Delivery;
 use crate::proxy::request::CompletedRequest;
 use crate::sms::{Cause, Outcome, RequestResult};
 
-/// The most messages, and the most ids, that are remembered.
-const MAX_REMEMBERED: usize = 20_000;
+/// The messages that are remembered: so many with an `Idempotency-Key`, and so many without. An answer in a service's own
+/// words takes about 1 KiB.
+const MESSAGE_LIMIT: MemoryLimit = MemoryLimit {
+    entries: 20_000,
+    bytes: 32 << 20,
+};
+
+/// The ids that are remembered; one takes about 150 bytes.
+const ID_LIMIT: MemoryLimit = MemoryLimit {
+    entries: 20_000,
+    bytes: 8 << 20,
+};
 
 /// The messages of the duplicate window, and the ids that we issued.
 pub(super) struct Deduplicator {
     secret: [u8; 64],
-    duplicates: Mutex<DedupTable<CachedResponse>>,
+    duplicates: Mutex<Duplicates>,
     ids: Mutex<IdMap>,
-    notify: Notify,
+}
+
+/// The recent messages, and the duplicates that wait.
+struct Duplicates {
+    tables: DedupTables<CachedResponse>,
+    waiting: WaitList,
+}
+
+/// Which messages in flight have duplicates that wait. One entry at most for a message in flight, until it ends.
+#[derive(Default)]
+struct WaitList(HashMap<DedupKey, Arc<Notify>>);
+
+impl WaitList {
+    /// Notified when this message has ended.
+    fn join(&mut self, key: DedupKey) -> Arc<Notify> {
+        Arc::clone(self.0.entry(key).or_default())
+    }
+
+    /// Wakes the duplicates of this message, and no others.
+    fn wake(&mut self, key: DedupKey) {
+        if let Some(notify) = self.0.remove(&key) {
+            notify.notify_waiters();
+        }
+    }
+}
+
+impl Duplicates {
+    fn finish(
+        &mut self,
+        ticket: DedupTicket,
+        completion: DedupCompletion<CachedResponse>,
+        window: Duration,
+        now: Moment,
+    ) {
+        self.tables.finish(ticket, completion, window, now);
+        self.waiting.wake(ticket.key());
+    }
 }
 
 /// What to do with a message.
@@ -53,9 +103,11 @@ impl Deduplicator {
     pub(super) fn new(secret: [u8; 64]) -> Self {
         Self {
             secret,
-            duplicates: Mutex::new(DedupTable::new(MAX_REMEMBERED)),
-            ids: Mutex::new(IdMap::new(MAX_REMEMBERED)),
-            notify: Notify::new(),
+            duplicates: Mutex::new(Duplicates {
+                tables: DedupTables::new(MESSAGE_LIMIT, CachedResponse::bytes),
+                waiting: WaitList::default(),
+            }),
+            ids: Mutex::new(IdMap::new(ID_LIMIT)),
         }
     }
 
@@ -69,38 +121,41 @@ impl Deduplicator {
             .dedup_key(delivery)
             .filter(|_| !effective_window(delivery).is_zero())
         else {
-            return DedupDecision::Proceed(
-                self.in_flight(None, Vec::new(), delivery, clock.now()),
-                Vec::new(),
-            );
+            return self.proceed(None, Vec::new(), delivery, clock.now());
         };
         let timeout = tokio::time::sleep(delivery.deadline());
         tokio::pin!(timeout);
         loop {
-            let notified = self.notify.notified();
-            let now = clock.now();
-            match self.lock_duplicates().lookup(key, now) {
-                DedupLookup::New(ticket) => {
-                    return DedupDecision::Proceed(
-                        self.in_flight(Some(ticket), Vec::new(), delivery, now),
-                        Vec::new(),
-                    );
-                }
-                DedupLookup::Inherit(ticket, history) => {
-                    return DedupDecision::Proceed(
-                        self.in_flight(Some(ticket), history.clone(), delivery, now),
-                        history,
-                    );
-                }
-                DedupLookup::Answered(response) => return DedupDecision::Cached(response),
-                DedupLookup::Wait => {}
-            }
+            let ended = match self.decide(key, delivery, clock.now()) {
+                ControlFlow::Break(decision) => return decision,
+                ControlFlow::Continue(ended) => ended,
+            };
             tokio::select! {
-                () = notified => {}
+                () = ended => {}
                 () = &mut timeout => return DedupDecision::WaitAbandoned,
                 () = delivery.context.connection.disconnected_or_draining() => return DedupDecision::WaitAbandoned,
             }
         }
+    }
+
+    /// What to do now, or what to wait for. The wait begins under the lock, so that the message cannot end unnoticed.
+    fn decide(
+        &self,
+        key: DedupKey,
+        delivery: &Delivery<'_>,
+        now: Moment,
+    ) -> ControlFlow<DedupDecision<'_>, OwnedNotified> {
+        let mut duplicates = self.lock_duplicates();
+        ControlFlow::Break(match duplicates.tables.lookup(key, now) {
+            DedupLookup::New(ticket) => self.proceed(Some(ticket), Vec::new(), delivery, now),
+            DedupLookup::Inherit(ticket, history) => {
+                self.proceed(Some(ticket), history, delivery, now)
+            }
+            DedupLookup::Answered(response) => DedupDecision::Cached(response),
+            DedupLookup::Wait => {
+                return ControlFlow::Continue(duplicates.waiting.join(key).notified_owned());
+            }
+        })
     }
 
     /// The request ended: its duplicates get the answer, start again, or inherit the attempts in doubt.
@@ -129,7 +184,6 @@ impl Deduplicator {
         };
         self.lock_duplicates()
             .finish(ticket, completion, effective_window(delivery), now);
-        self.notify.notify_waiters();
     }
 
     /// Maps an id that we issued to the provider's.
@@ -162,23 +216,24 @@ impl Deduplicator {
         }
     }
 
-    fn in_flight(
+    fn proceed(
         &self,
         ticket: Option<DedupTicket>,
         history: Vec<PastAttempt>,
         delivery: &Delivery<'_>,
         now: Moment,
-    ) -> InFlight<'_> {
-        InFlight {
+    ) -> DedupDecision<'_> {
+        let in_flight = InFlight {
             deduplicator: self,
             ticket,
-            history,
+            history: history.clone(),
             window: effective_window(delivery),
             now,
-        }
+        };
+        DedupDecision::Proceed(in_flight, history)
     }
 
-    fn lock_duplicates(&self) -> MutexGuard<'_, DedupTable<CachedResponse>> {
+    fn lock_duplicates(&self) -> MutexGuard<'_, Duplicates> {
         self.duplicates
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -231,7 +286,6 @@ impl Drop for InFlight<'_> {
             self.deduplicator
                 .lock_duplicates()
                 .finish(ticket, completion, self.window, self.now);
-            self.deduplicator.notify.notify_waiters();
         }
     }
 }
@@ -239,5 +293,32 @@ impl Drop for InFlight<'_> {
 impl std::fmt::Debug for Deduplicator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Deduplicator").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_duplicate_is_woken_by_its_own_message_only() {
+        let key = |name: &str| DedupKey::for_request(&[7; 64], "backend", [b"", b""], name);
+        let mut waiting = WaitList::default();
+        let mut first = Box::pin(waiting.join(key("a")).notified_owned());
+        let mut second = Box::pin(waiting.join(key("a")).notified_owned());
+        let mut other = Box::pin(waiting.join(key("b")).notified_owned());
+        assert_eq!(waiting.0.len(), 2, "one entry for each message in flight");
+        waiting.wake(key("c"));
+        waiting.wake(key("b"));
+        assert!(other.as_mut().now_or_never().is_some());
+        assert!(first.as_mut().now_or_never().is_none());
+        waiting.wake(key("a"));
+        assert!(first.now_or_never().is_some() && second.as_mut().now_or_never().is_some());
+        assert!(
+            waiting.0.is_empty(),
+            "nothing is left of messages that ended"
+        );
     }
 }

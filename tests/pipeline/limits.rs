@@ -116,3 +116,38 @@ async fn a_reply_of_too_many_values_proves_nothing() {
         assert!(reply.body.len() < 1000);
     }
 }
+
+/// An id longer than any service issues passes, and is not remembered; nor is a large reply. A duplicate is not sent.
+#[tokio::test]
+async fn a_huge_id_passes_and_is_not_remembered() {
+    let (fake, stage) = stage_of("plain").await;
+    let id = "i".repeat(900_000);
+    let reply = format!(r#"{{"id":"{id}","status":"accepted"}}"#);
+    fake.now(move |_, _| say(202, &reply));
+    let first = stage.ask(message("kod 1")).await;
+    assert_eq!(
+        (first.status.as_u16(), body(&first).contains(&id)),
+        (202, true)
+    );
+    let duplicate = stage.ask(message("kod 1")).await;
+    assert_eq!((duplicate.status.as_u16(), fake.count()), (202, 1));
+    let own: serde_json::Value = serde_json::from_slice(&duplicate.body).unwrap();
+    let own = own["id"].as_str().unwrap();
+    assert!((1..100).contains(&own.len()), "{own}");
+
+    let translated = Stage::open(
+        &(provider("a", "plain", &fake, "")
+            + &provider("t", "twilio", &fake, "")
+            + &route("a", "")),
+    );
+    let path = "/twilio/2010-04-01/Accounts/AC0123456789abcdef0123456789abcdef/Messages.json";
+    let form = with(
+        post(path, "To=%2B998901234567&From=3700&Body=kod"),
+        "content-type",
+        "application/x-www-form-urlencoded",
+    );
+    for _ in 0..2 {
+        assert_eq!(translated.ask(form.clone()).await.status.as_u16(), 201);
+    }
+    assert_eq!(fake.count(), 2);
+}

@@ -58,6 +58,38 @@ async fn a_duplicate_waits_for_the_request_in_flight_and_gets_its_answer() {
     );
 }
 
+/// Each of two messages has duplicates that wait: the end of one answers its own.
+#[tokio::test]
+async fn a_duplicate_waits_for_its_own_message() {
+    let (a, stage) = one("").await;
+    let (gate, other_gate) = (Gate::closed(), Gate::closed());
+    let gates = (gate.clone(), other_gate.clone());
+    a.now(move |got, _| {
+        let gate = match got.json("/text").as_str() {
+            "kod 1" => &gates.0,
+            _ => &gates.1,
+        };
+        takes().behind(gate)
+    });
+    let all = |text| [(); 4].map(|()| begin(&stage, text));
+    let (first, second) = (all("kod 1"), all("kod 2"));
+    a.wait_for_requests(2).await;
+    gate.open();
+    for reply in first {
+        assert_eq!(reply.await.unwrap().0, 202);
+    }
+    assert!(second.iter().all(|reply| !reply.is_finished()));
+    other_gate.open();
+    for reply in second {
+        assert_eq!(reply.await.unwrap().0, 202);
+    }
+    assert_eq!(a.count(), 2);
+    assert_eq!(
+        stage.metric("duplicates_suppressed_total", &[("dialect", "plain")]),
+        6.0
+    );
+}
+
 #[tokio::test]
 async fn duplicates_of_a_rejected_message_get_the_same_answer() {
     let (a, stage) = one("").await;

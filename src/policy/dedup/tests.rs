@@ -8,6 +8,18 @@ use crate::sms::{Cause, MessageText, Msisdn};
 
 const WINDOW: Duration = Duration::from_secs(10);
 
+/// A table whose answers are as large as their number says.
+fn new_table(entries: usize) -> DedupTable<u32> {
+    table_of(MemoryLimit {
+        entries,
+        bytes: usize::MAX,
+    })
+}
+
+fn table_of(limit: MemoryLimit) -> DedupTable<u32> {
+    DedupTable::new(limit, |answer| usize::try_from(*answer).unwrap())
+}
+
 fn at(seconds: u64) -> Moment {
     Moment(Duration::from_secs(seconds))
 }
@@ -47,7 +59,7 @@ fn new(lookup: &DedupLookup<u32>) -> DedupTicket {
 
 #[test]
 fn a_duplicate_waits_and_gets_the_answer_within_the_window() {
-    let mut table = DedupTable::new(9);
+    let mut table = new_table(9);
     let ticket = new(&table.lookup(key("a"), at(0)));
     assert_eq!(
         table.lookup(key("a"), at(500)),
@@ -68,7 +80,7 @@ fn a_duplicate_waits_and_gets_the_answer_within_the_window() {
 
 #[test]
 fn a_message_not_sent_starts_anew_and_one_in_doubt_is_inherited() {
-    let mut table = DedupTable::new(9);
+    let mut table = new_table(9);
     let ticket = new(&table.lookup(key("a"), at(0)));
     table.finish(ticket, DedupCompletion::Forget, WINDOW, at(1));
     assert_eq!((table.len(), table.is_empty()), (0, true));
@@ -116,7 +128,7 @@ fn providers_outside_the_plan_get_an_index_each() {
 
 #[test]
 fn only_the_request_in_flight_can_finish() {
-    let mut table = DedupTable::new(9);
+    let mut table = new_table(9);
     let old = new(&table.lookup(key("a"), at(0)));
     table.finish(old, DedupCompletion::Forget, WINDOW, at(0));
     let running = new(&table.lookup(key("a"), at(1)));
@@ -129,7 +141,7 @@ fn only_the_request_in_flight_can_finish() {
 
 #[test]
 fn a_full_table_drops_answered_messages_first() {
-    let mut table = DedupTable::new(2);
+    let mut table = new_table(2);
     let first = new(&table.lookup(key("a"), at(0)));
     table.finish(first, DedupCompletion::Answer(1), WINDOW, at(0));
     let running = new(&table.lookup(key("b"), at(1)));
@@ -151,7 +163,7 @@ fn a_full_table_drops_answered_messages_first() {
         "a known message needs no new entry"
     );
     assert_eq!(table.lookup(key("b"), at(4)), DedupLookup::Answered(2));
-    assert!(DedupTable::<u32>::new(0).is_empty());
+    assert!(new_table(0).is_empty());
 }
 
 #[test]
@@ -228,7 +240,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn laws(acts in prop::collection::vec((0u64..6, any_act()), 0..40), max in 0usize..5) {
-        let mut table = DedupTable::new(max);
+        let mut table = new_table(max);
         let mut now = 0;
         let mut running = Vec::<(u8, bool, DedupTicket)>::new();
         for (passed, act) in acts {
@@ -260,6 +272,8 @@ proptest! {
                 Act::Finish(..) => {}
             }
             prop_assert!(table.len() <= max && table.expirations.len() <= table.entries.len());
+            let held: usize = table.entries.values().map(|state| table.state_bytes(state)).sum();
+            prop_assert_eq!(held, table.bytes);
         }
         // after every request has ended every entry expires
         for (_, _, ticket) in running {
@@ -267,5 +281,99 @@ proptest! {
         }
         let last = table.lookup(key("last"), at(now + 10));
         prop_assert!(matches!(last, DedupLookup::New(_)) && table.len() <= 1 && table.expirations.is_empty());
+    }
+}
+
+#[test]
+fn the_bytes_of_answers_and_histories_are_bounded() {
+    let mut table = table_of(MemoryLimit {
+        entries: 1000,
+        bytes: 1000,
+    });
+    for nth in 0..100 {
+        let ticket = new(&table.lookup(key(&nth.to_string()), at(0)));
+        let history = std::iter::repeat_n(doubt(), 3).flatten().collect();
+        let end = match nth % 2 {
+            0 => DedupCompletion::Answer(nth),
+            _ => DedupCompletion::InDoubt(history),
+        };
+        table.finish(ticket, end, WINDOW, at(u64::from(nth)));
+        assert!(table.bytes <= 1000, "{}", table.bytes);
+    }
+    assert!(table.len() > 1, "the latest are kept");
+    assert_eq!(
+        table.lookup(key("98"), at(99)),
+        DedupLookup::Answered(98),
+        "the first to expire goes first"
+    );
+    let ticket = new(&table.lookup(key("huge"), at(99)));
+    table.finish(ticket, DedupCompletion::Answer(1001), WINDOW, at(99));
+    assert!(table.bytes <= 1000, "{}", table.bytes);
+}
+
+#[test]
+fn long_references_and_ids_are_not_kept() {
+    let long = || "r".repeat(MAX_ID_BYTES + 1);
+    let history = |reference: String, id: String| {
+        let first = PastAttempt {
+            reference,
+            ..doubt().remove(0)
+        };
+        let second = PastAttempt {
+            outcome: Outcome::Accepted { id },
+            ..first.clone()
+        };
+        vec![first, second]
+    };
+    for (given, kept) in [
+        (
+            history(long(), long()),
+            history(String::new(), String::new()),
+        ),
+        (
+            history("r".into(), "i".into()),
+            history("r".into(), "i".into()),
+        ),
+    ] {
+        let mut table = new_table(9);
+        let ticket = new(&table.lookup(key("a"), at(0)));
+        table.finish(ticket, DedupCompletion::InDoubt(given), WINDOW, at(0));
+        let DedupLookup::Inherit(_, found) = table.lookup(key("a"), at(0)) else {
+            panic!("not inherited")
+        };
+        assert_eq!(found, kept);
+    }
+}
+
+/// Whatever comes with a key, a message without one stays for its window, and the other way round.
+#[test]
+fn keyed_and_unkeyed_messages_do_not_push_each_other_out() {
+    let limit = MemoryLimit {
+        entries: 5,
+        bytes: 50,
+    };
+    let of = |text: &str, given: Option<&str>| {
+        DedupKey::for_message(&[7; 64], "backend", &message("998901234567", text), given)
+    };
+    for (kept, others) in [(None, Some("k")), (Some("k"), None)] {
+        let mut tables = DedupTables::<u32>::new(limit, |_| 10);
+        let ticket = new(&tables.lookup(of("a", kept), at(0)));
+        tables.finish(ticket, DedupCompletion::Answer(1), WINDOW, at(0));
+        for nth in 0..100 {
+            let ticket = new(&tables.lookup(of(&nth.to_string(), others), at(1)));
+            tables.finish(ticket, DedupCompletion::Answer(2), WINDOW, at(1));
+        }
+        let requests = (0..3).map(|nth| {
+            let content = [&b""[..], &[nth]];
+            DedupKey::for_request(&[7; 64], "backend", content, "k")
+        });
+        for request in requests.filter(|_| others.is_some()) {
+            let ticket = new(&tables.lookup(request, at(1)));
+            tables.finish(ticket, DedupCompletion::Answer(3), WINDOW, at(1));
+        }
+        assert_eq!(
+            tables.lookup(of("a", kept), at(2)),
+            DedupLookup::Answered(1)
+        );
     }
 }
