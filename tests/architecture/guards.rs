@@ -48,7 +48,7 @@ const READERS_OF_OWN_JSON: &[&str] = &[
     "src/vault/embedded.rs",
     "src/proxy/control.rs",
     "src/cli/control.rs",
-    "src/cli/doctor/connect.rs",
+    "src/cli/connect.rs",
     "src/cli/demo/sidecar.rs",
 ];
 
