@@ -6,32 +6,31 @@
 
 mod event;
 mod select;
+mod settle;
 mod slot;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tokio::sync::broadcast;
 
 use crate::clock::Clock;
 use crate::secret::{Credential, SecretFields, Version, fields_equal};
-use crate::vault::entry::{VaultEntry, unusable_value};
+use crate::vault::entry::VaultEntry;
 use crate::vault::error::ReadError;
 use crate::vault::reference::CredentialRef;
 use crate::vault::settings::{Settings, SourceSettings};
 use crate::vault::source::{ReadSchedule, VaultSource};
 
+use settle::{Settlement, UsableEntry, settlement, usable_entry};
 use slot::{CacheSlot, SlotState};
 
 pub use event::{Error, ReadEvent, ReadEventSink, ReadOutcome};
 pub use slot::CredentialSeenAt;
 
-/// The pause between two reads of an entry whose fields may change one after the other.
-const STABLE_READ_DELAY: Duration = Duration::from_millis(50);
-/// After this number of different reads the newest counts; the next read finds further changes.
-const MAX_STABLE_READS: usize = 6;
+/// After this number of reads an entry that never stays the same counts as failed.
+const MAX_STABLE_READS: usize = 8;
 /// An entry that cannot be read is tried again at least this often; the vault's own backoff limits the load.
 const MAX_FAILING_INTERVAL: Duration = Duration::from_secs(5);
 /// The providers also reject requests that were in flight with a rejected version. Within this time one read serves
@@ -320,7 +319,6 @@ impl CredentialCache {
             Some(source) => self
                 .read_stable(source, reference, slot)
                 .await
-                .and_then(|entry| keep_usable(entry, reference, &source.location(), slot))
                 .map_err(|error| Error::Read {
                     vault: reference.vault.as_str().into(),
                     error: Arc::new(error),
@@ -333,37 +331,51 @@ impl CredentialCache {
         noted
     }
 
-    /// Reads until two reads agree, or the first agrees with the cached content.
+    /// Reads until the content has settled, or agrees with the cached one.
     async fn read_stable(
         &self,
         source: &Arc<dyn VaultSource>,
         reference: &CredentialRef,
         slot: &CacheSlot,
-    ) -> Result<VaultEntry, ReadError> {
-        let mut last = select::select_fields(
-            source.read(&reference.path).await?,
-            reference,
-            &source.location(),
-        )?;
-        let had = slot.snapshot().current;
-        if !source.allows_torn_reads()
-            || had.is_some_and(|(credential, _)| credential.matches(&last.fields))
-        {
-            return Ok(last);
-        }
-        for _ in 1..MAX_STABLE_READS {
-            tokio::time::sleep(STABLE_READ_DELAY).await;
-            let next = select::select_fields(
-                source.read(&reference.path).await?,
-                reference,
-                &source.location(),
-            )?;
-            if fields_equal(&last.fields, &next.fields) {
-                return Ok(next);
+    ) -> Result<UsableEntry, ReadError> {
+        let place = source.location();
+        let known = slot.snapshot().current.map(|(credential, _)| credential);
+        let known = known.as_deref();
+        let mut last = read_selected(source, reference).await?;
+        let mut unchanged_for = Duration::ZERO;
+        for _ in 0..MAX_STABLE_READS {
+            let usable = usable_entry(&last, known, reference, &place);
+            let is_known = known.is_some_and(|known| {
+                let matches = |entry: &UsableEntry| known.matches(&entry.fields);
+                usable.as_ref().is_ok_and(matches)
+            });
+            if is_known || !source.allows_torn_reads() {
+                return usable;
             }
+            let delay = match settlement(unchanged_for, self.age(&last)) {
+                Settlement::Settled => return usable,
+                Settlement::Wait(delay) => delay,
+            };
+            tokio::time::sleep(delay).await;
+            let next = read_selected(source, reference).await?;
+            unchanged_for = if fields_equal(&last.fields, &next.fields) {
+                unchanged_for + delay
+            } else {
+                Duration::ZERO
+            };
             last = next;
         }
-        Ok(last)
+        Err(ReadError::Changing {
+            location: select::entry_location(&place, &reference.path).into(),
+            is_kept: known.is_some(),
+        })
+    }
+
+    /// The time since the entry's files were changed; zero if they are from the future.
+    fn age(&self, entry: &VaultEntry) -> Option<Duration> {
+        let modified = entry.modified?;
+        let age = self.clock.wall_clock().duration_since(modified);
+        Some(age.unwrap_or_default())
     }
 
     /// Puts the result into the cache, and reports it once the cache is unlocked.
@@ -371,12 +383,10 @@ impl CredentialCache {
         &self,
         reference: &CredentialRef,
         slot: &CacheSlot,
-        found: Result<VaultEntry, Error>,
+        found: Result<UsableEntry, Error>,
     ) -> Result<Arc<Credential>, Error> {
         match found {
-            Ok(VaultEntry {
-                fields, warnings, ..
-            }) => {
+            Ok(UsableEntry { fields, warnings }) => {
                 let (credential, new) = self.store(slot, fields);
                 let version = credential.version;
                 self.emit(
@@ -448,35 +458,13 @@ impl CredentialCache {
     }
 }
 
-/// Fails if a field that the reference needs is gone or has no usable value while an earlier credential
-/// is known, which then stays: the file is being written in place, or was emptied.
-fn keep_usable(
-    entry: VaultEntry,
+/// The fields of the entry that the reference names.
+async fn read_selected(
+    source: &Arc<dyn VaultSource>,
     reference: &CredentialRef,
-    place: &str,
-    slot: &CacheSlot,
 ) -> Result<VaultEntry, ReadError> {
-    let Some((known, _)) = slot.snapshot().current else {
-        return Ok(entry);
-    };
-    let gone = reference
-        .aliases
-        .keys()
-        .find(|field| known.expose(field).is_some() && !entry.fields.contains_key(*field));
-    let unusable = || {
-        entry.fields.iter().find_map(|(field, value)| {
-            let what = unusable_value(value.expose_secret())?;
-            Some((field, what))
-        })
-    };
-    match gone.map(|field| (field, "is gone")).or_else(unusable) {
-        None => Ok(entry),
-        Some((field, what)) => Err(ReadError::UnusableField {
-            field: field.as_str().into(),
-            location: select::entry_location(place, &reference.path).into(),
-            what,
-        }),
-    }
+    let entry = source.read(&reference.path).await?;
+    select::select_fields(entry, reference, &source.location())
 }
 
 impl std::fmt::Debug for CredentialCache {

@@ -1,8 +1,7 @@
 //! One file per field, `path/field`: Kubernetes secrets, systemd credentials, Docker secrets, the
 //! files of a Vault agent. When Kubernetes swaps `..data`, a read sees one generation only.
 //!
-//! A read strips one trailing newline, which editors add; other values that look like a mistake
-//! stay unchanged and cause a warning. A path that leads out of the folder is rejected.
+//! A path that leads out of the folder is rejected.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::clock::Clock;
 use crate::secret::SecretString;
-use crate::vault::entry::{FieldWarning, VaultEntry, suspicious_value};
+use crate::vault::entry::VaultEntry;
 use crate::vault::error::ReadError;
 use crate::vault::file;
 use crate::vault::kind::{VaultKind, WriteTarget};
@@ -112,17 +111,11 @@ impl Directory {
             if field.starts_with('.') || !item.is_file() {
                 continue;
             }
-            let value = file::read_text(&item, HINT)?;
-            let value = file::strip_newline(&value);
-            entry
-                .warnings
-                .extend(suspicious_value(value).map(|what| FieldWarning {
-                    field: field.to_owned(),
-                    problem: what,
-                }));
+            let read = file::read_with_time(&item, HINT)?;
+            entry.modified = entry.modified.max(read.modified);
             entry
                 .fields
-                .insert(field.to_owned(), SecretString::from(value));
+                .insert(field.to_owned(), SecretString::from(read.text.as_str()));
         }
         require_fields(entry, path, &folder)
     }

@@ -286,6 +286,7 @@ impl Embedded {
             "let the service's user read it, and nobody else",
         )?;
         let lines = text
+            .trim_start_matches('\u{FEFF}')
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'));

@@ -1,6 +1,7 @@
-//! One entry of a vault: its fields, and what looks like a mistake in them.
+//! One entry of a vault: its fields, and what of a value is sent.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
@@ -14,8 +15,9 @@ pub(in crate::vault) type NonTextFields = BTreeMap<String, &'static str>;
 pub struct VaultEntry {
     /// Its fields, under the vault's names.
     pub fields: SecretFields,
-    /// Values that look like a mistake; they are passed on unchanged.
-    pub warnings: Vec<FieldWarning>,
+    /// When the newest of the files that it was read from was changed; `None`: it is not read from files, or their
+    /// file system does not say.
+    pub modified: Option<SystemTime>,
     /// Fields that are not text. A reference that names one fails.
     pub non_text: NonTextFields,
 }
@@ -29,30 +31,64 @@ pub struct FieldWarning {
     pub problem: &'static str,
 }
 
-/// What makes a value look like a mistake, as a predicate: "is empty". None for other values.
-pub fn suspicious_value(value: &str) -> Option<&'static str> {
-    let quoted = ['"', '\'', '`']
-        .iter()
-        .any(|quote| value.len() > 1 && value.starts_with(*quote) && value.ends_with(*quote));
-    if value.is_empty() {
-        Some("is empty")
-    } else if quoted {
-        Some("is in quotes, which are sent as part of it")
-    } else if value.trim() != value {
-        Some("begins or ends with a blank or a further newline")
-    } else {
-        None
-    }
+/// A value that can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsableValue<'a> {
+    /// What is sent: the value without the blanks and invisible characters around it.
+    pub text: &'a str,
+    /// What looks like a mistake in it, as a predicate.
+    pub warning: Option<&'static str>,
 }
 
-/// Why a value cannot be a credential, whatever the service; a value that is being written begins so.
-pub(in crate::vault) fn unusable_value(value: &str) -> Option<&'static str> {
-    if value.trim().is_empty() {
-        Some("is empty")
-    } else if value.contains('\0') {
-        Some("contains a NUL byte")
+/// What of a value is sent, whichever vault it comes from. An error says, as a predicate, why it cannot be a
+/// credential. One newline at the end, which editors add, is not a mistake.
+pub fn usable_value(value: &str) -> Result<UsableValue<'_>, &'static str> {
+    let line = value
+        .strip_suffix("\r\n")
+        .or(value.strip_suffix('\n'))
+        .unwrap_or(value);
+    let text = line.trim_matches(is_blank);
+    if text.is_empty() {
+        return Err("is empty");
+    }
+    if let Some(found) = text.chars().find_map(unusable_char) {
+        return Err(found);
+    }
+    let is_quoted = ['"', '\'', '`']
+        .iter()
+        .any(|quote| text.len() > 1 && text.starts_with(*quote) && text.ends_with(*quote));
+    let warning = if text != line {
+        Some("begins or ends with a blank, a newline or a byte order mark, which is not sent")
+    } else if is_quoted {
+        Some("is in quotes, which are sent as part of it")
     } else {
         None
+    };
+    Ok(UsableValue { text, warning })
+}
+
+/// Looks like nothing around a value.
+fn is_blank(char: char) -> bool {
+    char.is_whitespace() || is_invisible(char)
+}
+
+/// Byte order marks, and what copies from web pages bring along.
+fn is_invisible(char: char) -> bool {
+    matches!(
+        char,
+        '\u{FEFF}' | '\u{FFFE}' | '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{AD}'
+    )
+}
+
+/// Why no credential has this character inside. A space may be part of a password.
+fn unusable_char(char: char) -> Option<&'static str> {
+    match char {
+        '\0' => Some("contains a NUL byte"),
+        '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some("contains a newline"),
+        ' ' => None,
+        _ if char.is_whitespace() => Some("contains a blank that is not a space"),
+        _ if char.is_control() || is_invisible(char) => Some("contains an invisible character"),
+        _ => None,
     }
 }
 
@@ -62,12 +98,6 @@ pub(in crate::vault) fn entry_from_object(object: Map<String, Value>) -> VaultEn
     for (name, value) in object {
         let held = match value {
             Value::String(text) => {
-                entry
-                    .warnings
-                    .extend(suspicious_value(&text).map(|problem| FieldWarning {
-                        field: name.clone(),
-                        problem,
-                    }));
                 entry.fields.insert(name, SecretString::from(text));
                 continue;
             }
@@ -84,38 +114,9 @@ pub(in crate::vault) fn entry_from_object(object: Map<String, Value>) -> VaultEn
 
 impl std::fmt::Debug for VaultEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "VaultEntry({} fields, {} warnings)",
-            self.fields.len(),
-            self.warnings.len()
-        )
+        write!(f, "VaultEntry({} fields)", self.fields.len())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_that_are_not_text_are_listed_by_field() {
-        let body = r#"{"a":1,"b":true,"c":null,"d":[],"e":{},"f":"text"}"#;
-        let entry = entry_from_object(serde_json::from_str(body).unwrap());
-        assert_eq!(entry.fields.keys().collect::<Vec<_>>(), ["f"]);
-        let non_text: Vec<_> = entry
-            .non_text
-            .iter()
-            .map(|(field, held)| (field.as_str(), *held))
-            .collect();
-        assert_eq!(
-            non_text,
-            [
-                ("a", "a number"),
-                ("b", "true or false"),
-                ("c", "null"),
-                ("d", "a list"),
-                ("e", "a nested object")
-            ]
-        );
-    }
-}
+mod tests;

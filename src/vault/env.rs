@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use crate::clock::Clock;
 use crate::secret::{SecretFields, SecretString};
 use crate::vault::dotenv;
-use crate::vault::entry::{FieldWarning, VaultEntry};
+use crate::vault::entry::VaultEntry;
 use crate::vault::error::ReadError;
 use crate::vault::file;
 use crate::vault::kind::{VaultKind, WriteTarget};
@@ -109,31 +109,28 @@ impl Env {
                 ..VaultEntry::default()
             }),
             Self::File(path) => {
-                let text = file::read_text(
+                let read = file::read_with_time(
                     path,
                     "name the backend's `.env` in the vault's `file`, and let the service's user read it",
                 )?;
-                Ok(parse_entry(&text))
+                Ok(VaultEntry {
+                    fields: parse_fields(&read.text),
+                    modified: read.modified,
+                    ..VaultEntry::default()
+                })
             }
         }
     }
 }
 
-fn parse_entry(text: &str) -> VaultEntry {
-    let mut entry = VaultEntry::default();
-    for variable in dotenv::parse(text) {
-        if variable.value.trim() != variable.value.as_str() {
-            entry.warnings.push(FieldWarning {
-                field: variable.name.clone(),
-                problem: "begins or ends with a blank",
-            });
-        }
-        entry.fields.insert(
-            variable.name.clone(),
-            SecretString::from(variable.value.as_str()),
-        );
-    }
-    entry
+fn parse_fields(text: &str) -> SecretFields {
+    dotenv::parse(text)
+        .into_iter()
+        .map(|variable| {
+            let value = SecretString::from(variable.value.as_str());
+            (variable.name, value)
+        })
+        .collect()
 }
 
 impl VaultSource for Env {
@@ -204,16 +201,10 @@ mod tests {
             env.read("").await.unwrap_err(),
             ReadError::MissingFile { .. }
         ));
-        std::fs::write(&file, "A=one\nB=' padded '\n").unwrap();
+        std::fs::write(&file, "A=one\n").unwrap();
         let entry = env.read("").await.unwrap();
         assert_eq!(entry.fields["A"].expose_secret(), "one");
-        assert_eq!(
-            entry.warnings,
-            [FieldWarning {
-                field: "B".to_owned(),
-                problem: "begins or ends with a blank"
-            }]
-        );
+        assert!(entry.modified.is_some());
         std::fs::write(&file, "A=two\n").unwrap();
         assert_eq!(
             env.read("").await.unwrap().fields["A"].expose_secret(),

@@ -185,10 +185,8 @@ pub enum ReadError {
         /// What is wrong, without quoting it.
         what: Box<str>,
     },
-    /// A field that had a value has none that could be sent: somebody is writing it, or emptied it.
-    #[error(
-        "field `{field}` of {location} {what}, so its last good value stays in use; write the value again"
-    )]
+    /// A field has no value that could be sent: somebody is writing it, emptied it, or wrote more than the value.
+    #[error("field `{field}` of {location} {what}{}; write the value again", kept_clause(*is_kept))]
     UnusableField {
         /// The dialect's name of the field.
         field: Box<str>,
@@ -196,6 +194,16 @@ pub enum ReadError {
         location: Box<str>,
         /// What is wrong, as a predicate.
         what: &'static str,
+        /// Its last good value stays in use.
+        is_kept: bool,
+    },
+    /// The files of the entry change with every read.
+    #[error("{location} is still being written{}; it is read again until it stays the same", kept_clause(*is_kept))]
+    Changing {
+        /// The file or folder.
+        location: Box<str>,
+        /// Its last good content stays in use.
+        is_kept: bool,
     },
     /// The command failed.
     #[error(
@@ -217,6 +225,14 @@ pub enum ReadError {
     },
 }
 
+const fn kept_clause(is_kept: bool) -> &'static str {
+    if is_kept {
+        ", so its last good value stays in use"
+    } else {
+        ""
+    }
+}
+
 impl ReadError {
     /// Whether the vault can be read but does not have the entry yet.
     pub fn is_missing(&self) -> bool {
@@ -232,9 +248,10 @@ impl ReadError {
             Self::MissingEntry { .. } | Self::MissingFields { .. } | Self::EntryNotFound { .. } => {
                 VaultReadResult::NotFound
             }
-            Self::Malformed { .. } | Self::InvalidReply { .. } | Self::UnusableField { .. } => {
-                VaultReadResult::Malformed
-            }
+            Self::Malformed { .. }
+            | Self::InvalidReply { .. }
+            | Self::UnusableField { .. }
+            | Self::Changing { .. } => VaultReadResult::Malformed,
             Self::Timeout { .. } => VaultReadResult::Timeout,
             Self::Unreachable { .. } | Self::ServerError { .. } => VaultReadResult::Unreachable,
             Self::Sealed { .. } => VaultReadResult::Sealed,

@@ -6,6 +6,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{Gid, Uid};
 use zeroize::Zeroizing;
@@ -15,9 +16,27 @@ use crate::vault::error::ReadError;
 /// A vault holds a few credentials; a larger file is something else.
 const MAX_FILE_SIZE: u64 = 1 << 20;
 
+/// The text of a file.
+pub(crate) struct FileText {
+    pub(crate) text: Zeroizing<String>,
+    /// When it was changed; `None`: the file system does not say.
+    pub(crate) modified: Option<SystemTime>,
+}
+
 /// Reads a whole file.
 pub fn read(file: &Path, hint: &'static str) -> Result<Zeroizing<Vec<u8>>, ReadError> {
-    let opened = File::open(file).map_err(|error| ReadError::from_io(file, error, hint))?;
+    read_opened(file, &mut open(file, hint)?, hint)
+}
+
+fn open(file: &Path, hint: &'static str) -> Result<File, ReadError> {
+    File::open(file).map_err(|error| ReadError::from_io(file, error, hint))
+}
+
+fn read_opened(
+    file: &Path,
+    opened: &mut File,
+    hint: &'static str,
+) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(8 << 10));
     opened
         .take(MAX_FILE_SIZE + 1)
@@ -34,22 +53,25 @@ pub fn read(file: &Path, hint: &'static str) -> Result<Zeroizing<Vec<u8>>, ReadE
 
 /// The same, as text.
 pub fn read_text(file: &Path, hint: &'static str) -> Result<Zeroizing<String>, ReadError> {
-    let bytes = read(file, hint)?;
-    match std::str::from_utf8(&bytes) {
+    into_text(file, &read(file, hint)?)
+}
+
+/// The same, with the time of the last change, which is asked for after the read: a write during the read shows.
+pub(crate) fn read_with_time(file: &Path, hint: &'static str) -> Result<FileText, ReadError> {
+    let mut opened = open(file, hint)?;
+    let text = into_text(file, &read_opened(file, &mut opened, hint)?)?;
+    let modified = opened.metadata().and_then(|found| found.modified()).ok();
+    Ok(FileText { text, modified })
+}
+
+fn into_text(file: &Path, bytes: &[u8]) -> Result<Zeroizing<String>, ReadError> {
+    match std::str::from_utf8(bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
         Err(_) => Err(ReadError::Malformed {
             file: file.into(),
             what: "it is not UTF-8".into(),
         }),
     }
-}
-
-/// Strips one trailing newline, which editors add.
-pub fn strip_newline(value: &str) -> &str {
-    value
-        .strip_suffix("\r\n")
-        .or(value.strip_suffix('\n'))
-        .unwrap_or(value)
 }
 
 /// Rejects a key that others than its owner can read. If another user owns it, its group may read

@@ -26,7 +26,7 @@ mod watch;
 pub use cache::{CredentialCache, CredentialSeenAt, Error, ReadEvent, ReadEventSink, ReadOutcome};
 pub use directory::DirectorySettings;
 pub use embedded::EmbeddedSettings;
-pub use entry::{FieldWarning, VaultEntry, suspicious_value};
+pub use entry::{FieldWarning, UsableValue, VaultEntry, usable_value};
 pub use env::EnvSettings;
 pub use error::ReadError;
 pub use exec::ExecSettings;

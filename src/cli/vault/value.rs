@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::output;
 use crate::secret::SecretString;
-use crate::vault::{file, suspicious_value};
+use crate::vault::{file, usable_value};
 
 const MAX_STDIN: u64 = 64 << 10;
 
@@ -40,7 +40,7 @@ impl ValueInput {
             }
         };
         let values: Vec<&str> = if fields.len() == 1 {
-            vec![file::strip_newline(&text)]
+            vec![text.as_str()]
         } else {
             text.lines().collect()
         };
@@ -66,15 +66,16 @@ fn prompt_secret(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
 }
 
 fn check_value(field: &str, value: &str) -> anyhow::Result<SecretString> {
-    if value.is_empty() {
-        bail!(
-            "the value of `{field}` is empty, so nothing was changed; `sms-sidecar vault rm` removes a field"
-        );
-    }
-    if let Some(what) = suspicious_value(value) {
+    let usable = match usable_value(value) {
+        Ok(usable) => usable,
+        Err(what) => bail!(
+            "the value of `{field}` {what}, so nothing was changed; `sms-sidecar vault rm` removes a field"
+        ),
+    };
+    if let Some(what) = usable.warning {
         output::note(format_args!("warning: the value of `{field}` {what}"));
     }
-    Ok(SecretString::from(value))
+    Ok(SecretString::from(usable.text))
 }
 
 fn read_stdin() -> anyhow::Result<Zeroizing<String>> {

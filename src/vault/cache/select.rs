@@ -19,7 +19,6 @@ pub(super) fn select_fields(
         };
     }
     let mut fields = SecretFields::new();
-    let mut taken = Vec::new();
     for field in reference.aliases.keys().chain(reference.fields.keys()) {
         let Some(name) = candidate_names(reference, field)
             .find(|name| entry.fields.contains_key(*name) || entry.non_text.contains_key(*name))
@@ -31,7 +30,6 @@ pub(super) fn select_fields(
         }
         let value = entry.fields.get(name);
         fields.extend(value.map(|value| (field.clone(), value.clone())));
-        taken.push(name.clone());
     }
     if fields.is_empty() {
         return Err(ReadError::MissingFields {
@@ -39,9 +37,6 @@ pub(super) fn select_fields(
             names: searched_names(reference).into(),
         });
     }
-    entry
-        .warnings
-        .retain(|warning| taken.contains(&warning.field));
     entry.fields = fields;
     Ok(entry)
 }

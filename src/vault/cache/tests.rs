@@ -12,6 +12,11 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::clock::{Moment, SystemClock};
 use crate::secret::SecretString;
+use crate::vault::directory::Directory;
+use crate::vault::embedded::Embedded;
+use crate::vault::entry::entry_from_object;
+use crate::vault::env::Env;
+use crate::vault::exec::Exec;
 use crate::vault::source::WatchPaths;
 
 type ScriptedRead = Result<VaultEntry, ReadError>;
@@ -396,24 +401,137 @@ async fn an_entry_that_changes_piece_by_piece_is_read_until_stable() {
     assert_eq!(fake.reads(), 6, "what agrees with the cache is read once");
 }
 
-#[tokio::test]
-async fn an_entry_that_keeps_changing_is_used_as_read_last() {
-    let reads: Vec<[(&str, &str); 1]> = ["1", "2", "3", "4", "5", "6", "7", "8"]
-        .map(|value| [("p", value)])
-        .to_vec();
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_keeps_changing_is_not_used() {
+    let values: Vec<String> = (0..20).map(|value| value.to_string()).collect();
+    let reads: Vec<[(&str, &str); 1]> =
+        values.iter().map(|value| [("p", value.as_str())]).collect();
     let reads: Vec<&[(&str, &str)]> = reads.iter().map(|read| &read[..]).collect();
     let fake = FakeSource {
         piecewise: true,
         ..FakeSource::plays(&reads)
     };
-    assert_eq!(
-        credential_cache(&fake)
-            .get(&reference())
-            .await
-            .unwrap()
-            .expose("p"),
-        Some("6")
+    let error = credential_cache(&fake).get(&reference()).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("is still being written; it is read again"),
+        "{error}"
     );
+}
+
+/// The file is emptied, half-written and completed, as an editor or a script without a rename does it.
+#[tokio::test]
+async fn a_file_is_used_when_its_writer_has_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let field = folder.path().join("p");
+    std::fs::write(&field, "canary-old").unwrap();
+    let source: Arc<dyn VaultSource> = Arc::new(Directory::new(folder.path().to_owned()));
+    let sources = BTreeMap::from([("local".to_owned(), source)]);
+    let cache =
+        CredentialCache::with_sources(sources, Arc::new(SystemClock::start()), Box::new(|_| ()));
+    let needed = CredentialRef {
+        path: String::new(),
+        aliases: [("p".to_owned(), Vec::new())].into(),
+        ..reference()
+    };
+    cache.get(&needed).await.unwrap();
+    std::fs::write(&field, "").unwrap();
+    let writer = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        std::fs::write(&field, "canary-ne").unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        std::fs::write(&field, "canary-new").unwrap();
+    };
+    let (read, ()) = join(cache.reread(&needed, Version(1)), writer).await;
+    let read = read.unwrap();
+    assert_eq!(
+        (read.expose("p"), read.version),
+        (Some("canary-new"), Version(2))
+    );
+}
+
+/// Every defect, written into every kind of vault that reads text, is a named error or a trimmed value.
+#[tokio::test]
+async fn a_defect_in_a_value_is_never_sent_whichever_vault_holds_it() {
+    let defects = [
+        ("\u{FEFF}canary", Ok("canary")),
+        (" canary\n\n", Ok("canary")),
+        ("canary\u{A0}", Ok("canary")),
+        ("canary\u{200B}", Ok("canary")),
+        ("can\nary", Err("contains a newline")),
+        ("can\u{FEFF}ary", Err("contains an invisible character")),
+        ("can\tary", Err("contains a blank that is not a space")),
+        ("can\0ary", Err("contains a NUL byte")),
+    ];
+    for (value, expected) in defects {
+        let folder = tempfile::tempdir().unwrap();
+        for (kind, source) in sources_with(value, folder.path()) {
+            let sources = BTreeMap::from([("local".to_owned(), source)]);
+            let cache = CredentialCache::with_sources(
+                sources,
+                Arc::new(SystemClock::start()),
+                Box::new(|_| ()),
+            );
+            let needed = CredentialRef {
+                path: if kind == "env" || kind == "process" {
+                    ""
+                } else {
+                    "x"
+                }
+                .to_owned(),
+                aliases: [("p".to_owned(), Vec::new())].into(),
+                ..reference()
+            };
+            match (cache.get(&needed).await, expected) {
+                (Ok(read), Ok(text)) => {
+                    assert_eq!(read.expose("p"), Some(text), "{kind} {value:?}")
+                }
+                (Err(error), Err(what)) => {
+                    let error = error.to_string();
+                    assert!(
+                        error.contains("field `p`") && error.contains(what),
+                        "{kind} {error}"
+                    );
+                    assert!(!error.contains("ary"), "{error}");
+                }
+                (read, _) => panic!("{kind} {value:?}: {read:?}, not {expected:?}"),
+            }
+        }
+    }
+}
+
+/// One vault of each kind that reads text, with `value` in the field `p` of the entry `x`.
+fn sources_with(value: &str, folder: &Path) -> Vec<(&'static str, Arc<dyn VaultSource>)> {
+    std::fs::create_dir(folder.join("x")).unwrap();
+    std::fs::write(folder.join("x/p"), value).unwrap();
+    std::fs::write(folder.join("env"), format!("p='{value}'\n")).unwrap();
+    let json = serde_json::json!({ "p": value });
+    std::fs::write(folder.join("json"), json.to_string()).unwrap();
+    let cat = [
+        "/bin/cat".to_owned(),
+        folder.join("json").display().to_string(),
+    ];
+    let embedded = Embedded::new(folder.join("vault.age"), folder.join("vault.key"));
+    embedded.init().unwrap();
+    let fields = [("p".to_owned(), SecretString::from(value))].into();
+    embedded
+        .update(|entries| entries.insert("x".to_owned(), fields))
+        .unwrap();
+    let reply = FakeSource::default();
+    reply.then(Ok(entry_from_object(json.as_object().unwrap().clone())));
+    let process = [("p".to_owned(), value.to_owned())].into_iter();
+    vec![
+        ("directory", Arc::new(Directory::new(folder.to_owned()))),
+        ("env", Arc::new(Env::from_file(folder.join("env")))),
+        ("process", Arc::new(Env::from_variables(process))),
+        (
+            "exec",
+            Arc::new(Exec::new(cat.to_vec(), Duration::from_secs(5))),
+        ),
+        ("embedded", Arc::new(embedded)),
+        ("openbao", Arc::new(reply)),
+    ]
 }
 
 fn outcome_label(outcome: &ReadOutcome<'_>) -> &'static str {

@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::secret::SecretString;
+use crate::vault::entry::usable_value;
 use crate::vault::error::ReadError;
 use crate::vault::file;
 use crate::vault::openbao::http::VaultRequest;
@@ -137,12 +138,15 @@ pub(super) async fn read_single_line(path: PathBuf) -> Result<SecretString, Read
             &path,
             "the vault's login needs it; let the service's user read it",
         )?;
-        let line = text.trim();
-        if line.is_empty() || line.contains(char::is_whitespace) {
-            return Err(ReadError::Malformed {
-                file: path.into(),
-                what: "it must hold one line and no blank".into(),
-            });
+        let malformed = |what: &str| ReadError::Malformed {
+            file: path.as_path().into(),
+            what: what.into(),
+        };
+        let line = usable_value(&text)
+            .map_err(|what| malformed(&format!("its text {what}")))?
+            .text;
+        if line.contains(' ') {
+            return Err(malformed("it must hold one line and no blank"));
         }
         Ok(SecretString::from(line))
     })
