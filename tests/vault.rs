@@ -129,19 +129,22 @@ fn a_value_is_no_argument() {
 fn values_come_from_standard_input_or_a_file() {
     let vault = Vault::made();
     let file = vault.path().join("value");
+    let set = ["set", "sms/x", "key", "--file", file.to_str().unwrap()];
     std::fs::write(&file, "two\nlines\n").unwrap();
-    assert_eq!(
-        vault
-            .says(
-                &["set", "sms/x", "pem", "--file", file.to_str().unwrap()],
-                ""
-            )
-            .code,
-        0
+    let refused = vault.says(&set, "");
+    assert!(
+        refused.code == 2
+            && refused
+                .err
+                .contains("the value of `key` contains a newline"),
+        "{}",
+        refused.err
     );
+    std::fs::write(&file, "\u{FEFF}one line\r\n").unwrap();
+    assert_eq!(vault.says(&set, "").code, 0);
     assert_eq!(
-        vault.says(&["get", "sms/x", "pem", "--show"], "").out,
-        "two\nlines\n"
+        vault.says(&["get", "sms/x", "key", "--show"], "").out,
+        "one line\n"
     );
     let quoted = vault.says(&["set", "sms/x", "password", "--stdin"], "'quoted'");
     assert_eq!(
