@@ -467,42 +467,46 @@ async fn a_defect_in_a_value_is_never_sent_whichever_vault_holds_it() {
     for (value, expected) in defects {
         let folder = tempfile::tempdir().unwrap();
         for (kind, source) in sources_with(value, folder.path()) {
-            let sources = BTreeMap::from([("local".to_owned(), source)]);
-            let cache = CredentialCache::with_sources(
-                sources,
-                Arc::new(SystemClock::start()),
-                Box::new(|_| ()),
-            );
-            let needed = CredentialRef {
-                path: if kind == "env" || kind == "process" {
-                    ""
-                } else {
-                    "x"
-                }
-                .to_owned(),
-                aliases: [("p".to_owned(), Vec::new())].into(),
-                ..reference()
-            };
-            match (cache.get(&needed).await, expected) {
-                (Ok(read), Ok(text)) => {
-                    assert_eq!(read.expose("p"), Some(text), "{kind} {value:?}")
-                }
-                (Err(error), Err(what)) => {
-                    let error = error.to_string();
-                    assert!(
-                        error.contains("field `p`") && error.contains(what),
-                        "{kind} {error}"
-                    );
-                    assert!(!error.contains("ary"), "{error}");
-                }
-                (read, _) => panic!("{kind} {value:?}: {read:?}, not {expected:?}"),
-            }
+            let is_one_entry = ["env", "process"].contains(&kind);
+            let path = if is_one_entry { "" } else { "x" };
+            assert_read(kind, &read_field(source, path).await, expected);
         }
     }
 }
 
+fn assert_read(kind: &str, read: &Result<String, String>, expected: Result<&str, &str>) {
+    match (read, expected) {
+        (Ok(read), Ok(text)) => assert_eq!(read, text, "{kind}"),
+        (Err(error), Err(what)) => {
+            assert!(
+                error.contains("field `p`") && error.contains(what),
+                "{kind} {error}"
+            );
+            assert!(!error.contains("ary"), "{kind} {error}");
+        }
+        (read, expected) => panic!("{kind}: {read:?}, not {expected:?}"),
+    }
+}
+
+/// The value of the field `p`, or the error of its read.
+async fn read_field(source: Arc<dyn VaultSource>, path: &str) -> Result<String, String> {
+    let sources = BTreeMap::from([("local".to_owned(), source)]);
+    let clock = Arc::new(SystemClock::start());
+    let cache = CredentialCache::with_sources(sources, clock, Box::new(|_| ()));
+    let needed = CredentialRef {
+        path: path.to_owned(),
+        aliases: [("p".to_owned(), Vec::new())].into(),
+        ..reference()
+    };
+    let read = cache
+        .get(&needed)
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok(read.expose("p").unwrap_or_default().to_owned())
+}
+
 /// One vault of each kind that reads text, with `value` in the field `p` of the entry `x`.
-fn sources_with(value: &str, folder: &Path) -> Vec<(&'static str, Arc<dyn VaultSource>)> {
+fn sources_with(value: &str, folder: &Path) -> BTreeMap<&'static str, Arc<dyn VaultSource>> {
     std::fs::create_dir(folder.join("x")).unwrap();
     std::fs::write(folder.join("x/p"), value).unwrap();
     std::fs::write(folder.join("env"), format!("p='{value}'\n")).unwrap();
@@ -521,7 +525,7 @@ fn sources_with(value: &str, folder: &Path) -> Vec<(&'static str, Arc<dyn VaultS
     let reply = FakeSource::default();
     reply.then(Ok(entry_from_object(json.as_object().unwrap().clone())));
     let process = [("p".to_owned(), value.to_owned())].into_iter();
-    vec![
+    let sources: [(&'static str, Arc<dyn VaultSource>); 6] = [
         ("directory", Arc::new(Directory::new(folder.to_owned()))),
         ("env", Arc::new(Env::from_file(folder.join("env")))),
         ("process", Arc::new(Env::from_variables(process))),
@@ -531,7 +535,8 @@ fn sources_with(value: &str, folder: &Path) -> Vec<(&'static str, Arc<dyn VaultS
         ),
         ("embedded", Arc::new(embedded)),
         ("openbao", Arc::new(reply)),
-    ]
+    ];
+    sources.into()
 }
 
 fn outcome_label(outcome: &ReadOutcome<'_>) -> &'static str {
