@@ -159,7 +159,7 @@ fn values_come_from_standard_input_or_a_file() {
     }
     let missing = vault.says(&["set", "sms/x", "f", "--file", "/nonexistent"], "");
     assert!(
-        missing.code == 2 && missing.err.contains("/nonexistent is not there"),
+        missing.code == 2 && missing.err.contains("/nonexistent does not exist"),
         "{}",
         missing.err
     );

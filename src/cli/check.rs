@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::json;
 
 use crate::cli::output;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, ConfigKey};
 use crate::dialect::CredentialProblem;
+use crate::file_error::describe_read_error;
 use crate::problem::{Problem, ProblemReport};
 use crate::provider::Provider;
 use crate::proxy::CallerProof;
@@ -39,8 +40,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = args.file.as_ref().unwrap_or(&args.config);
-    std::fs::metadata(config)
-        .with_context(|| format!("the config {} cannot be read", config.display()))?;
+    if let Err(error) = std::fs::metadata(config) {
+        bail!(
+            "the config cannot be used: {}",
+            describe_read_error(config, &error)
+        );
+    }
     let report = check_config(config, args.vault)?;
     let errors = report.error_count();
     let warnings = report.problems.len() - errors;

@@ -2,11 +2,11 @@
 //! `status` and `doctor` use the same client.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
@@ -162,9 +162,7 @@ impl ControlArgs {
             .build()?;
         let reply = runtime
             .block_on(exchange(&socket, method, path, body))
-            .with_context(|| {
-                format!("no sidecar answers at {}; check that `sms-sidecar run` is up and that this user may open the socket", socket.display())
-            })?;
+            .map_err(|error| unanswered(&socket, &error))?;
         parse_reply(&reply)?
             .into_result()
             .map_err(anyhow::Error::msg)
@@ -213,6 +211,20 @@ impl ControlArgs {
         }
         Ok(())
     }
+}
+
+/// A socket that this user may not open says nothing about the sidecar.
+fn unanswered(socket: &Path, error: &anyhow::Error) -> anyhow::Error {
+    let is_denied = error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+    let socket = socket.display();
+    if is_denied {
+        return anyhow!(
+            "{socket} cannot be opened: permission denied; run this as root, as the sidecar's user or in its group"
+        );
+    }
+    anyhow!("no sidecar answers at {socket}; check that `sms-sidecar run` is up: {error}")
 }
 
 /// Sends one request to a control socket; returns the body of the reply.

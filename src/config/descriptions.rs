@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::dialect::{Catalog, SourceFile};
+use crate::file_error::describe_read_error;
 use crate::problem::{Problem, ProblemKind, Severity, parse_toml};
 
 /// The key that is needed before the rest of the file can be checked.
@@ -43,10 +44,18 @@ pub(super) fn description_sources(
 #[derive(Debug, thiserror::Error)]
 pub enum DescriptionError {
     /// The folder.
-    #[error("the folder of descriptions cannot be read: {0}")]
-    Folder(std::io::Error),
+    #[error(
+        "the folder of descriptions cannot be used: {}",
+        describe_read_error(path, error)
+    )]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// One of its files.
-    #[error("{} cannot be read: {error}", path.display())]
+    #[error("{}", describe_read_error(path, error))]
     File {
         /// The file.
         path: PathBuf,
@@ -59,7 +68,10 @@ pub enum DescriptionError {
 pub fn read_descriptions(folder: &Path) -> (Vec<SourceFile>, Vec<DescriptionError>) {
     let files = match toml_files(folder) {
         Ok(files) => files,
-        Err(error) => return (Vec::new(), vec![DescriptionError::Folder(error)]),
+        Err(error) => {
+            let path = folder.to_owned();
+            return (Vec::new(), vec![DescriptionError::Folder { path, error }]);
+        }
     };
     let mut sources = Vec::new();
     let mut errors = Vec::new();

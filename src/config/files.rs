@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -13,13 +14,10 @@ use crate::config::descriptions::{
 };
 use crate::config::{Config, ConfigKey, check_text};
 use crate::dialect::{Catalog, SourceFile};
+use crate::file_error::{FileProblem, describe_read_error};
 use crate::net::{ca, file_limit};
 use crate::problem::{Problem, ProblemReport, SourceText};
 use crate::proxy::Settings;
-
-/// What to do about a file of the config that exists, or may exist, and that this user cannot read.
-const UNREADABLE_HELP: &str =
-    "let this user read it and enter its folders, or run `check` as the user of the sidecar";
 
 /// Reads the file and the descriptions in its folder. Other files are checked by `inspect`, and where they are used.
 pub fn load(path: &Path) -> Result<Config, ProblemReport> {
@@ -63,8 +61,13 @@ pub fn load(path: &Path) -> Result<Config, ProblemReport> {
 }
 
 fn unreadable_config(name: &str, error: &std::io::Error) -> ProblemReport {
-    let help = "name it with `--config FILE`; it must be UTF-8 and readable by this user";
-    let what = format!("the config cannot be read: {error}");
+    let found = describe_read_error(Path::new(name), error);
+    let help = if error.kind() == ErrorKind::NotFound {
+        "name the config with `--config FILE`".to_owned()
+    } else {
+        found.help
+    };
+    let what = format!("the config cannot be used: {}", found.what);
     ProblemReport {
         problems: vec![Problem::error(name, None, what).with_help(help)],
         texts: Vec::new(),
@@ -174,10 +177,7 @@ pub fn inspect(loaded: &Config) -> Vec<Problem> {
                     ),
                     kind.missing_file_help(loaded.file()),
                 ),
-                Err(error) => (
-                    format!("{} cannot be read: {error}", file.display()),
-                    UNREADABLE_HELP.to_owned(),
-                ),
+                Err(error) => unreadable_file(file, &error),
             };
             let key = ConfigKey::Vault(name.clone());
             problems.push(loaded.warning(&key, what).with_help(help));
@@ -191,6 +191,16 @@ fn check_file_limit(loaded: &Config) -> Option<Problem> {
     let shortage = file_limit::shortage(&loaded.limits)?;
     let problem = loaded.warning(&ConfigKey::Connections, shortage.to_string());
     Some(problem.with_help(shortage.remedy()))
+}
+
+/// What is wrong with a file of the config, and what to do. The sidecar may run as another user.
+fn unreadable_file(file: &Path, error: &std::io::Error) -> (String, String) {
+    let FileProblem { what, help } = describe_read_error(file, error);
+    if error.kind() == ErrorKind::PermissionDenied {
+        let help = format!("{help}; or run `check` as the user of the sidecar");
+        return (what, help);
+    }
+    (what, help)
 }
 
 fn check_ca(loaded: &Config) -> Vec<Problem> {
@@ -238,7 +248,8 @@ fn check_root_certificates(loaded: &Config) -> Vec<Problem> {
         .chain(traces)
         .filter_map(|(key, file)| {
             let error = fs::read(file?).err()?;
-            Some(loaded.error(&key, format!("this file cannot be read: {error}")))
+            let (what, help) = unreadable_file(file?, &error);
+            Some(loaded.error(&key, what).with_help(help))
         })
         .collect()
 }

@@ -108,7 +108,7 @@ impl Directory {
             let Some(field) = item.file_name().and_then(|name| name.to_str()) else {
                 continue;
             };
-            if field.starts_with('.') || !item.is_file() {
+            if field.starts_with('.') || !is_file(&item)? {
                 continue;
             }
             let read = file::read_with_time(&item, HINT)?;
@@ -154,6 +154,15 @@ impl Directory {
             }
             ReadError::from_io(&named, error, HINT)
         })
+    }
+}
+
+/// Whether it is a file, and not a folder or a link to nothing.
+fn is_file(item: &Path) -> Result<bool, ReadError> {
+    match item.metadata() {
+        Ok(found) => Ok(found.is_file()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(ReadError::from_io(item, error, HINT)),
     }
 }
 

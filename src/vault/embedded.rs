@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::clock::Clock;
+use crate::file_error::describe_write_error;
 use crate::secret::{SecretFields, SecretString};
 use crate::vault::entry::VaultEntry;
 use crate::vault::error::ReadError;
@@ -54,7 +55,8 @@ impl VaultKind for EmbeddedSettings {
 
     fn missing_file_help(&self, config: &str) -> String {
         let init = format!("sms-sidecar vault init --config {config}");
-        if self.file.exists() && matches!(self.key_file.try_exists(), Ok(false)) {
+        let has_vault = exists(&self.file).unwrap_or(true);
+        if has_vault && matches!(exists(&self.key_file), Ok(false)) {
             format!(
                 "restore the key from its backup; without the key the vault cannot be recovered: move {} away, then run `{init}`",
                 self.file.display()
@@ -107,7 +109,7 @@ pub enum VaultWriteError {
     #[error("{} already exists; `vault set` adds to a vault, `vault rotate-key` changes its key", .0.display())]
     AlreadyExists(Box<Path>),
     /// The file could not be replaced; its content is unchanged.
-    #[error("{} could not be written ({source}), what was there still is; see that its folder is writable and its disk has room", file.display())]
+    #[error("{}. Its content is as before", describe_write_error(file, source))]
     Unwritable {
         /// The file.
         file: Box<Path>,
@@ -152,11 +154,11 @@ impl Embedded {
 
     /// Creates an empty vault and, unless it exists, its key.
     pub fn init(&self) -> Result<(), VaultWriteError> {
-        if self.file.exists() {
+        if exists(&self.file)? {
             self.identities()?;
             return Err(VaultWriteError::AlreadyExists(self.file.as_path().into()));
         }
-        if !self.key_file.exists() {
+        if !exists(&self.key_file)? {
             let text = render_keys(&[Identity::generate()]);
             file::create(&self.key_file, text.as_bytes())
                 .map_err(|source| write_error(&self.key_file, source))?;
@@ -299,7 +301,8 @@ impl Embedded {
 
     /// A new key would not open an existing vault, which needs its old one.
     fn missing_key_error(&self, error: ReadError) -> ReadError {
-        if matches!(error, ReadError::MissingFile { .. }) && self.file.exists() {
+        let has_vault = || exists(&self.file).unwrap_or(true);
+        if matches!(error, ReadError::MissingFile { .. }) && has_vault() {
             return ReadError::MissingKey {
                 file: self.file.as_path().into(),
                 key_file: self.key_file.as_path().into(),
@@ -393,6 +396,12 @@ fn to_json(entries: &EmbeddedEntries) -> Result<Zeroizing<Vec<u8>>, serde_json::
             Err(error)
         }
     }
+}
+
+/// Whether there is such a file. A folder that cannot be entered hides it, and is an error.
+fn exists(file: &Path) -> Result<bool, ReadError> {
+    file.try_exists()
+        .map_err(|error| ReadError::from_io(file, error, HINT))
 }
 
 fn write_error(file: &Path, source: std::io::Error) -> VaultWriteError {

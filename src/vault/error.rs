@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::file_error::describe_read_error;
 use crate::telemetry::VaultReadResult;
 
 /// Why a vault returned no entry.
@@ -42,7 +43,7 @@ pub enum ReadError {
         why: &'static str,
     },
     /// The file does not exist.
-    #[error("{} is not there; {hint}", file.display())]
+    #[error("{} does not exist; {hint}", file.display())]
     MissingFile {
         /// The file.
         file: Box<Path>,
@@ -50,14 +51,12 @@ pub enum ReadError {
         hint: &'static str,
     },
     /// The file exists and cannot be read.
-    #[error("{} cannot be read ({source}); {hint}", file.display())]
+    #[error("{}", describe_read_error(file, source))]
     Unreadable {
         /// The file.
         file: Box<Path>,
         /// The system's error.
         source: Arc<io::Error>,
-        /// What to do.
-        hint: &'static str,
     },
     /// Others can read the key.
     #[error("{} can be read by others (mode {mode:04o}); run `chmod 0600 {}`, and rotate the key if others have been on this host", file.display(), file.display())]
@@ -68,7 +67,7 @@ pub enum ReadError {
         mode: u32,
     },
     /// The vault exists, but its key does not.
-    #[error("the key of {} is missing: {} is not there; restore it from the backup. Without it what the vault holds is lost: move {} away, then `sms-sidecar vault init` and `sms-sidecar vault import-env` make a new one", file.display(), key_file.display(), file.display())]
+    #[error("the key of {} is missing: {} does not exist; restore it from the backup. Without it what the vault holds is lost: move {} away, then `sms-sidecar vault init` and `sms-sidecar vault import-env` make a new one", file.display(), key_file.display(), file.display())]
     MissingKey {
         /// The encrypted file.
         file: Box<Path>,
@@ -277,15 +276,9 @@ impl ReadError {
                 hint,
             };
         }
-        let hint = if error.kind() == io::ErrorKind::PermissionDenied {
-            "let the user of this process read it and enter its folders"
-        } else {
-            "name a file that can be read, or check its disk or share"
-        };
         Self::Unreadable {
             file: file.into(),
             source: Arc::new(error),
-            hint,
         }
     }
 }

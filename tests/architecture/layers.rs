@@ -13,6 +13,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
         "secret",
         "clock",
         "problem",
+        "file_error",
         "harden",
         "parse_limit",
         "node",

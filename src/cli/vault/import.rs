@@ -15,6 +15,7 @@ use crate::cli::output;
 use crate::cli::vault::value;
 use crate::config::Config;
 use crate::dialect::{Catalog, Dialect};
+use crate::file_error::describe_write_error;
 use crate::problem::suggest;
 use crate::secret::SecretString;
 use crate::vault::credential_names::{CredentialVariable, credential_variables};
@@ -407,7 +408,12 @@ fn write_placeholders(
             args.file.display()
         );
     }
-    file::replace_atomically(&args.file, replaced.as_bytes())?;
+    if let Err(error) = file::replace_atomically(&args.file, replaced.as_bytes()) {
+        bail!(
+            "the credentials are in the vault, but {}",
+            describe_write_error(&args.file, &error)
+        );
+    }
     Ok(())
 }
 

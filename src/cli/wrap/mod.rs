@@ -19,6 +19,7 @@ use tokio::process::Command;
 
 use crate::cli::output;
 use crate::config::Config;
+use crate::file_error::describe_read_error;
 use crate::node::{Release, axios_releases, node_release};
 use command::{ForwardedSignals, WrappedCommand};
 use environment::{NodeFacts, variables};
@@ -128,8 +129,8 @@ fn connect_warning(loaded: &Config, config: &Path) -> Option<String> {
                 ca.cert_file.display()
             )),
             Err(error) => Some(format!(
-                "{} cannot be read: {error}; let this user read it, so that Node trusts the CA",
-                ca.cert_file.display()
+                "{}. Node needs it to trust the CA",
+                describe_read_error(&ca.cert_file, &error)
             )),
         },
     }

@@ -14,6 +14,7 @@ use crate::dialect::Catalog;
 use crate::doctor::Setup;
 use crate::doctor::check::Check;
 use crate::doctor::runner::Runner;
+use crate::file_error::describe_read_error;
 use crate::node::{axios_releases, node_release};
 use crate::provider::Provider;
 use crate::secret::Credential;
@@ -209,7 +210,7 @@ fn trusts_ca(
 
 fn contains_certificate(bundle: &Path, ca: &Path) -> Result<bool, String> {
     let read = |file: &Path| {
-        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+        std::fs::read_to_string(file).map_err(|error| describe_read_error(file, &error).what)
     };
     let (bundle, ca) = (read(bundle)?, read(ca)?);
     let plain = |text: &str| text.split_whitespace().collect::<String>();

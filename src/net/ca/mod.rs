@@ -23,6 +23,7 @@ use rustls::crypto::ring;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::clock::Clock;
+use crate::file_error::{describe_read_error, describe_write_error};
 use crate::net::ca::info::{constraint_covers, load_pair};
 use crate::net::settings::CaSettings;
 use crate::tls;
@@ -42,9 +43,7 @@ pub enum CaError {
     #[error("{0} does not exist; `sms-sidecar ca init` makes a new CA")]
     Missing(PathBuf),
     /// A file exists and cannot be read, or its folder cannot be entered.
-    #[error(
-        "{file} cannot be read: {source}; let the user of this process read it and enter its folders"
-    )]
+    #[error("{}", describe_read_error(file, source))]
     Unreadable {
         /// Which.
         file: PathBuf,
@@ -52,7 +51,7 @@ pub enum CaError {
         source: io::Error,
     },
     /// A file cannot be written.
-    #[error("{file} cannot be written: {source}; let the user of this process write in its folder")]
+    #[error("{}", describe_write_error(file, source))]
     Unwritable {
         /// Which.
         file: PathBuf,
@@ -188,8 +187,12 @@ pub fn create(
 /// A new key; an error if either file exists already.
 fn new_key(settings: &CaSettings) -> Result<KeyPair, CaError> {
     let files = [&settings.key_file, &settings.cert_file];
-    if let Some(existing) = files.into_iter().find(|file| file.exists()) {
-        return Err(CaError::AlreadyExists(existing.clone()));
+    for file in files {
+        match file.try_exists() {
+            Ok(true) => return Err(CaError::AlreadyExists(file.clone())),
+            Ok(false) => {}
+            Err(error) => return Err(CaError::from_read(file, error)),
+        }
     }
     KeyPair::generate().map_err(|error| signing_error("the CA", &error))
 }

@@ -15,6 +15,7 @@ use pingora_core::server::{RunArgs, Server as Pingora};
 use pingora_core::services::listening::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::file_error::describe_write_error;
 use crate::net::drain::Drain;
 use crate::net::peer::Peer;
 use crate::net::server::lifecycle::Lifecycle;
@@ -56,7 +57,8 @@ pub enum BindError {
     },
     /// A unix socket.
     #[error(
-        "{name} cannot listen on {path}: {source}; remove what is there or change `[listen] {name}`"
+        "{name} cannot listen: {}; or change `[listen] {name}`",
+        describe_socket_error(path, source)
     )]
     Unix {
         /// The key under `[listen]`.
@@ -68,7 +70,8 @@ pub enum BindError {
     },
     /// The folder of a unix socket is missing and cannot be created.
     #[error(
-        "{name} needs the folder {folder}: {source}; make the folder for this user or change `[listen] {name}`"
+        "{name} needs a folder: {}; or change `[listen] {name}`",
+        describe_write_error(folder, source)
     )]
     Folder {
         /// The key under `[listen]`.
@@ -78,6 +81,16 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
+}
+
+fn describe_socket_error(path: &Path, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return format!(
+            "{} is in use: {error}; remove what is there",
+            path.display()
+        );
+    }
+    describe_write_error(path, error).to_string()
 }
 
 /// All listeners and background tasks, until `run`.

@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use crate::dialect::{ProviderRequest, Reply};
+use crate::file_error::describe_read_error;
 use crate::net::authority::{Authority, Scheme};
 use crate::net::drain::ClientConnection;
 use crate::net::resolver::ResolverChange;
@@ -55,7 +56,10 @@ pub enum ExchangeError {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// `ca_file` cannot be read.
-    #[error("the roots in {file} cannot be used: {source}; set `ca_file` to a readable PEM file")]
+    #[error(
+        "the roots of `ca_file` cannot be used: {}",
+        describe_read_error(file, source)
+    )]
     Roots {
         /// The file.
         file: PathBuf,

@@ -467,9 +467,7 @@ async fn a_defect_in_a_value_is_never_sent_whichever_vault_holds_it() {
     for (value, expected) in defects {
         let folder = tempfile::tempdir().unwrap();
         for (kind, source) in sources_with(value, folder.path()) {
-            let is_one_entry = ["env", "process"].contains(&kind);
-            let path = if is_one_entry { "" } else { "x" };
-            assert_read(kind, &read_field(source, path).await, expected);
+            assert_read(kind, &read_field(kind, source).await, expected);
         }
     }
 }
@@ -489,7 +487,9 @@ fn assert_read(kind: &str, read: &Result<String, String>, expected: Result<&str,
 }
 
 /// The value of the field `p`, or the error of its read.
-async fn read_field(source: Arc<dyn VaultSource>, path: &str) -> Result<String, String> {
+async fn read_field(kind: &str, source: Arc<dyn VaultSource>) -> Result<String, String> {
+    let is_one_entry = ["env", "process"].contains(&kind);
+    let path = if is_one_entry { "" } else { "x" };
     let sources = BTreeMap::from([("local".to_owned(), source)]);
     let clock = Arc::new(SystemClock::start());
     let cache = CredentialCache::with_sources(sources, clock, Box::new(|_| ()));
@@ -525,18 +525,17 @@ fn sources_with(value: &str, folder: &Path) -> BTreeMap<&'static str, Arc<dyn Va
     let reply = FakeSource::default();
     reply.then(Ok(entry_from_object(json.as_object().unwrap().clone())));
     let process = [("p".to_owned(), value.to_owned())].into_iter();
-    let sources: [(&'static str, Arc<dyn VaultSource>); 6] = [
-        ("directory", Arc::new(Directory::new(folder.to_owned()))),
-        ("env", Arc::new(Env::from_file(folder.join("env")))),
-        ("process", Arc::new(Env::from_variables(process))),
-        (
-            "exec",
-            Arc::new(Exec::new(cat.to_vec(), Duration::from_secs(5))),
-        ),
-        ("embedded", Arc::new(embedded)),
-        ("openbao", Arc::new(reply)),
-    ];
-    sources.into()
+    let mut sources: BTreeMap<&'static str, Arc<dyn VaultSource>> = BTreeMap::new();
+    sources.insert("directory", Arc::new(Directory::new(folder.to_owned())));
+    sources.insert("env", Arc::new(Env::from_file(folder.join("env"))));
+    sources.insert("process", Arc::new(Env::from_variables(process)));
+    sources.insert(
+        "exec",
+        Arc::new(Exec::new(cat.to_vec(), Duration::from_secs(5))),
+    );
+    sources.insert("embedded", Arc::new(embedded));
+    sources.insert("openbao", Arc::new(reply));
+    sources
 }
 
 fn outcome_label(outcome: &ReadOutcome<'_>) -> &'static str {

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
+use crate::file_error::describe_read_error;
 use crate::parse_limit::read_json;
 use crate::secret::SecretString;
 use crate::tls;
@@ -93,6 +94,16 @@ impl VaultHttpClient {
         }
     }
 
+    fn describe_roots_error(&self, error: &io::Error) -> String {
+        match &self.ca_file {
+            Some(file) => format!(
+                "the roots of `ca_file` cannot be used: {}",
+                describe_read_error(file, error)
+            ),
+            None => format!("TLS cannot be set up: {error}"),
+        }
+    }
+
     /// The server's name in errors.
     pub(super) fn location(&self) -> String {
         format!(
@@ -119,7 +130,7 @@ impl VaultHttpClient {
             return self.send_over(tcp, ask).await;
         }
         let config = tls::client_config(self.ca_file.as_deref())
-            .map_err(|error| self.untrusted_error(format!("`ca_file` cannot be used ({error})")))?;
+            .map_err(|error| self.untrusted_error(self.describe_roots_error(&error)))?;
         let name = ServerName::try_from(bare)
             .map_err(|_| self.untrusted_error("its `address` holds no host name".to_owned()))?;
         let stream = TlsConnector::from(config)
