@@ -381,7 +381,7 @@ mod tests {
         let file = folder.path().join("own/twilio.toml");
         let (_, none) = report(folder.path(), &config, false);
         assert!(
-            none.contains("folder of descriptions cannot be read"),
+            none.contains("folder of descriptions cannot be used"),
             "{none}"
         );
         fs::create_dir_all(folder.path().join("own")).unwrap();

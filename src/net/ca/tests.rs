@@ -164,7 +164,7 @@ fn only_a_missing_file_is_reported_as_missing() {
         fs::set_permissions(file, fs::Permissions::from_mode(0o700)).unwrap();
         let unreadable = advice();
         assert!(
-            unreadable.contains("let the user of this process read it")
+            unreadable.contains("cannot be read: it is a folder")
                 && !unreadable.contains("ca init"),
             "{unreadable}"
         );
