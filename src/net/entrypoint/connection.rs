@@ -30,12 +30,14 @@ use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use crate::clock::Clock;
 use crate::net::authority::{Authority, Scheme};
 use crate::net::drain::{Drain, DrainGuard, Phase};
+use crate::net::entrypoint::framing_stream::{FoundFault, FramingStream};
 use crate::net::entrypoint::origin::ConnectionOrigin;
 use crate::net::entrypoint::prefixed_stream::PrefixedStream;
 use crate::net::entrypoint::response::ResponseBody;
 use crate::net::entrypoint::timeout_stream::{IdleTimer, TimeoutStream};
 use crate::net::entrypoint::{ListenerShared, RequestHandler};
 use crate::net::peer::Peer;
+use crate::net::screen::FramingFault;
 use crate::net::server::Stream;
 use crate::net::settings::Limits;
 use crate::telemetry::{ConnectionDenialReason, OpenConnection};
@@ -137,6 +139,8 @@ pub(super) fn serve_http<C: RequestHandler, S: Stream>(
             limits.client_timeout,
             limits.idle_timeout,
         );
+        let fault = FoundFault::default();
+        let stream = FramingStream::new(stream, fault.clone());
         // A connection that comes this late gets one response, a rejection, before it is closed.
         let is_late = drain.phase() == Phase::Closing;
         let service = TowerToHyperService::new(build_service(shared, context));
@@ -154,9 +158,11 @@ pub(super) fn serve_http<C: RequestHandler, S: Stream>(
             }
         };
         let error = result.err();
-        if let Some((status, why)) = error.and_then(|error| head_error(&error, &idle_timer)) {
+        let found = fault.get();
+        if let Some((status, why)) = error.and_then(|error| head_error(&error, &idle_timer, found))
+        {
             handler.connection_denied(entrypoint, ConnectionDenialReason::Head);
-            handler.request_denied(entrypoint, status, why);
+            handler.request_denied(entrypoint, status, &why);
         }
     })
 }
@@ -172,22 +178,31 @@ fn http_builder(limits: &Limits) -> http1::Builder {
 }
 
 /// Why the head of a request was not accepted; none for other ends of a connection.
-fn head_error(error: &hyper::Error, idle_timer: &IdleTimer) -> Option<(StatusCode, &'static str)> {
-    if idle_timer.head_timed_out() {
-        Some((
+fn head_error(
+    error: &hyper::Error,
+    idle_timer: &IdleTimer,
+    fault: Option<FramingFault>,
+) -> Option<(StatusCode, String)> {
+    let (status, why) = if idle_timer.head_timed_out() {
+        (
             StatusCode::REQUEST_TIMEOUT,
-            "the request's head took too long",
-        ))
+            "the request's head took too long".to_owned(),
+        )
     } else if error.is_parse_too_large() {
-        Some((
+        (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "the request's head is too large",
-        ))
+            "the request's head is too large".to_owned(),
+        )
     } else if error.is_parse() {
-        Some((StatusCode::BAD_REQUEST, "not an HTTP/1.1 request"))
+        let why = fault.map_or_else(
+            || "not an HTTP/1.1 request".to_owned(),
+            |fault| format!("not an HTTP/1.1 request: {fault}"),
+        );
+        (StatusCode::BAD_REQUEST, why)
     } else {
-        None
-    }
+        return None;
+    };
+    Some((status, why))
 }
 
 /// The outer layers, outermost first.

@@ -3,6 +3,7 @@
 //! replies; rejects what `screen` rejects, and what is too big or too slow.
 
 mod connection;
+mod framing_stream;
 mod origin;
 pub(crate) mod prefixed_stream;
 pub(crate) mod request;

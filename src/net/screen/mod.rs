@@ -2,6 +2,7 @@
 //! reason for its rejection comes out. It exists because the HTTP library lets through requests
 //! that could smuggle another one, or that let a browser page use our credentials.
 
+mod framing;
 mod target;
 mod trace_headers;
 
@@ -15,6 +16,7 @@ use crate::net::authority::{
     Authority, Scheme, is_local_host_header, is_one_of_hosts, normalize_host,
 };
 
+pub use framing::{FramingError, FramingFault, FramingScanner};
 pub use target::{check_address, check_host};
 pub use trace_headers::strip_trace_headers;
 
