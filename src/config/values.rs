@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::clock::{parse_duration, split_unit};
+use crate::net::authority::Authority;
 
 /// What is wrong with a value, and what to write.
 pub(super) type InvalidValue = (&'static str, &'static str);
@@ -136,7 +137,16 @@ fn http_url(word: &str) -> Result<Uri, InvalidValue> {
     }
     let named = uri.host().is_some_and(|host| !host.is_empty())
         && matches!(uri.scheme_str(), Some("http" | "https"));
-    if named { Ok(uri) } else { Err(wrong) }
+    if !named {
+        return Err(wrong);
+    }
+    if Authority::from_uri(&uri).is_none() {
+        return Err((
+            "this URL has no valid host, or its port is not a number from 1 to 65535",
+            "write \"https://host/path\" or \"https://host:443/path\"",
+        ));
+    }
+    Ok(uri)
 }
 
 /// The name of a sidecar in the status.

@@ -1,7 +1,7 @@
 //! The scheme, host and port that a backend names and that a client connects to.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// `http` or `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,11 +49,11 @@ impl Authority {
             "https" => Scheme::Https,
             _ => return None,
         };
-        let host = normalize_host(url.host()?);
-        (!host.is_empty()).then(|| Self {
+        let HostPort { host, port } = HostPort::parse(url.authority()?.as_str())?;
+        Some(Self {
             scheme,
             host,
-            port: url.port_u16().unwrap_or(scheme.default_port()),
+            port: port.unwrap_or(scheme.default_port()),
         })
     }
 
@@ -82,37 +82,57 @@ impl fmt::Display for Authority {
     }
 }
 
+/// `host` or `host:port`, in the one spelling that every parser reads alike. `http::uri::Authority` also
+/// reads a user name, and a port that is not a number as no port at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// Lower case, no brackets, no trailing dot.
+    pub host: String,
+    /// None if none is written.
+    pub port: Option<u16>,
+}
+
+impl HostPort {
+    /// None for a user name, an empty host, an IPv6 address without brackets, and a port that is not a
+    /// number from 1 to 65535.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, rest) = if let Some(inner) = text.strip_prefix('[') {
+            let (address, rest) = inner.split_once(']')?;
+            address.parse::<Ipv6Addr>().ok()?;
+            (address, rest)
+        } else {
+            let (name, rest) = text.split_at_checked(text.find(':').unwrap_or(text.len()))?;
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            (name.bytes().all(is_name).then_some(name)?, rest)
+        };
+        let host = normalize_host(host);
+        let port = match rest.strip_prefix(':') {
+            Some(digits) => Some(parse_port(digits)?),
+            None if rest.is_empty() => None,
+            None => return None,
+        };
+        (!host.is_empty()).then_some(Self { host, port })
+    }
+}
+
+/// Digits only: the standard library also reads `+80`.
+fn parse_port(digits: &str) -> Option<u16> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|port| plain && *port > 0)
+}
+
 /// Whether a Host header names this machine: by an IP address, which nobody can point elsewhere, or as
 /// `localhost`, which is this machine in every browser. Any other name can be rebound by its owner.
-pub fn is_local_host_header(authority: &str) -> bool {
-    let (host, port) = split_port(authority);
-    let name = host.trim_end_matches('.').to_ascii_lowercase();
-    let local =
-        name == "localhost" || name.ends_with(".localhost") || host.parse::<IpAddr>().is_ok();
-    local && port.is_none_or(|port| port.parse::<u16>().is_ok())
+pub fn is_local_host_header(header: &str) -> bool {
+    HostPort::parse(header).is_some_and(|HostPort { host, .. }| {
+        host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok()
+    })
 }
 
 /// Whether a Host header has one of these names, with any port.
-pub fn is_one_of_hosts(authority: &str, names: &[String]) -> bool {
-    let (host, port) = split_port(authority);
-    let host = normalize_host(host);
-    port.is_none_or(|port| port.parse::<u16>().is_ok())
-        && names.iter().any(|name| normalize_host(name) == host)
-}
-
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    match authority
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-    {
-        Some((host, port)) => (
-            host,
-            Some(port.strip_prefix(':').unwrap_or(port)).filter(|port| !port.is_empty()),
-        ),
-        None => authority
-            .rsplit_once(':')
-            .map_or((authority, None), |(host, port)| (host, Some(port))),
-    }
+pub fn is_one_of_hosts(header: &str, names: &[String]) -> bool {
+    HostPort::parse(header)
+        .is_some_and(|HostPort { host, .. }| names.iter().any(|name| normalize_host(name) == host))
 }
 
 /// Normalizes a host: lower case, no brackets, no trailing dot.
@@ -121,4 +141,76 @@ pub fn normalize_host(host: &str) -> String {
         .trim_end_matches(']')
         .trim_end_matches('.')
         .to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        let read = |text| HostPort::parse(text).map(|own| (own.host, own.port));
+        for (text, host, port) in [
+            ("API.test", "api.test", None),
+            ("api.test.:443", "api.test", Some(443)),
+            ("sms_fake:1", "sms_fake", Some(1)),
+            ("127.0.0.1:65535", "127.0.0.1", Some(65535)),
+            ("[::1]", "::1", None),
+            ("[2001:DB8::1]:8125", "2001:db8::1", Some(8125)),
+        ] {
+            assert_eq!(read(text), Some((host.to_owned(), port)), "{text}");
+        }
+        for text in [
+            "",
+            ":80",
+            ".",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:99999999999",
+            "a:+80",
+            "a:-1",
+            "a:8o",
+            "a:80:80",
+            "a:80/",
+            "u@a",
+            "u:p@a:80",
+            "a b",
+            "a/b",
+            "::1",
+            "[::1",
+            "[::1]80",
+            "[::1]:",
+            "[]",
+            "[a]",
+            "[1.2.3.4]",
+            "[::1%1]",
+            "a%2eb",
+            "ä.test",
+            "https://a",
+            "a,b",
+            "a:80 ",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_without_a_valid_port_has_no_authority() {
+        let of = |text: &str| Authority::from_uri(&text.parse().ok()?);
+        assert_eq!(of("https://a.test/x").map(|own| own.port), Some(443));
+        assert_eq!(
+            of("http://[::1]:81").map(|own| own.to_string()),
+            Some("[::1]:81".to_owned())
+        );
+        for text in [
+            "http://a.test:99999/",
+            "http://a.test:http/",
+            "http://u@a.test/",
+            "ftp://a.test/",
+            "/x",
+        ] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
 }

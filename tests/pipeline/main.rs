@@ -18,3 +18,4 @@ mod limits;
 mod repeats;
 mod settling;
 mod stage;
+mod strictness;

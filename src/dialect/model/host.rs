@@ -51,7 +51,18 @@ impl BaseUrl {
             .scheme_str()
             .filter(|scheme| matches!(*scheme, "http" | "https"));
         let host = uri.host()?.to_ascii_lowercase();
-        let sound = scheme.is_some() && uri.query().is_none() && !text.contains(['#', '@']);
+        // The library reads a port that is not a number as no port.
+        let has_sound_port = uri.port_u16().map_or_else(
+            || {
+                uri.authority()
+                    .is_some_and(|own| own.as_str() == own.host())
+            },
+            |port| port > 0,
+        );
+        let sound = scheme.is_some()
+            && has_sound_port
+            && uri.query().is_none()
+            && !text.contains(['#', '@']);
         sound.then(|| Self {
             text: text.trim_end_matches('/').to_owned(),
             host,
@@ -98,6 +109,8 @@ mod tests {
             BaseUrl::parse("ftp://x").is_none()
                 && BaseUrl::parse("x").is_none()
                 && BaseUrl::parse("https://x/?a").is_none()
+                && BaseUrl::parse("https://x:99999").is_none()
+                && BaseUrl::parse("https://x:a").is_none()
         );
     }
 }

@@ -217,8 +217,16 @@ fn patched_body(
             Some(edit_pairs(text, &with_query_edits(&edits.body, &edits.query), true).into())
         }
         BodyFormat::Multipart(boundary) => edit_parts(&request.body, boundary, &edits.body),
-        BodyFormat::Json if !edits.body.is_empty() => edit_json(&request.body, &edits.body, scope),
-        BodyFormat::Json | BodyFormat::Empty | BodyFormat::Other(_) => Some(request.body.clone()),
+        BodyFormat::Json => {
+            // A byte order mark is not JSON: we skip it, and a service may not.
+            let plain = request.body.slice_ref(body::strip_bom(&request.body));
+            if edits.body.is_empty() {
+                Some(plain)
+            } else {
+                edit_json(&plain, &edits.body, scope)
+            }
+        }
+        BodyFormat::Empty | BodyFormat::Other(_) => Some(request.body.clone()),
     }
 }
 

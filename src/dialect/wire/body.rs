@@ -176,7 +176,7 @@ pub(crate) fn parse_json(body: &Bytes) -> Result<Value, RequestReadError> {
         what: format!(
             "{}line {}, column {}",
             if error.is_data() {
-                "a name is given twice at "
+                "a name is given twice, or is reserved, at "
             } else {
                 ""
             },

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::doctor::check::Check;
+use crate::net::authority::HostPort;
 use crate::node::Release;
 
 /// What the checks depend on.
@@ -94,9 +95,15 @@ fn is_sidecar_url(url: &str, entrypoint: Option<SocketAddr>) -> bool {
     let (Some(entrypoint), Ok(url)) = (entrypoint, url.parse::<http::Uri>()) else {
         return false;
     };
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let port = url.port_u16().unwrap_or(80);
-    let here = host.eq_ignore_ascii_case("localhost")
+    // A proxy variable may carry a caller's token before the `@`.
+    let named = url
+        .authority()
+        .and_then(|own| own.as_str().rsplit('@').next());
+    let Some(HostPort { host, port }) = named.and_then(HostPort::parse) else {
+        return false;
+    };
+    let port = port.unwrap_or(80);
+    let here = host == "localhost"
         || host
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback());

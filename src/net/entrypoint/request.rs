@@ -16,7 +16,7 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
 use crate::dialect;
-use crate::net::authority::{Authority, Scheme, normalize_host};
+use crate::net::authority::{Authority, HostPort, Scheme};
 use crate::net::drain::{ClientConnection, ClientConnectionGuard, Phase};
 use crate::net::entrypoint::connection::{ConnectionContext, request_id};
 use crate::net::entrypoint::response::{
@@ -199,9 +199,7 @@ impl<C: RequestHandler> ListenerShared<C> {
     /// Most clients send no useful Host header at the unix socket; one that names an intercepted
     /// host is used.
     fn unix_target(&self, host: Option<&str>, peer: &Peer) -> EntrypointTarget {
-        let named_host = host
-            .and_then(|host| host.parse::<http::uri::Authority>().ok())
-            .map(|host| normalize_host(host.host()));
+        let named_host = host.and_then(HostPort::parse).map(|named| named.host);
         let public_host =
             named_host.filter(|host| host.contains('.') && host.parse::<IpAddr>().is_err());
         let authority = public_host.map(|host| Authority {

@@ -159,7 +159,7 @@ impl FramingScanner {
         let line = std::mem::take(&mut self.line);
         self.position = match self.position {
             // A client may end a body with an empty line that its length does not count.
-            Position::RequestLine if line.length == 0 => Position::RequestLine,
+            Position::RequestLine | Position::Trailer if line.length == 0 => Position::RequestLine,
             Position::RequestLine => {
                 self.head = Head {
                     is_connect: line.kept.starts_with(b"CONNECT "),
@@ -178,7 +178,6 @@ impl FramingScanner {
             },
             Position::ChunkEnd if line.length == 0 => Position::ChunkSize,
             Position::ChunkEnd => return Err(FramingFault::Chunk),
-            Position::Trailer if line.length == 0 => Position::RequestLine,
             Position::Trailer => Position::Trailer,
             same @ (Position::Body(_) | Position::ChunkData(_) | Position::Tunnel) => same,
         };
@@ -212,7 +211,7 @@ impl Line {
 
 impl Head {
     fn read_header(&mut self, line: &Line) -> Result<(), FramingFault> {
-        if line.kept.first().is_some_and(is_blank) {
+        if line.kept.first().copied().is_some_and(is_blank) {
             return Err(FramingFault::FoldedHeader);
         }
         let mut parts = line.kept.splitn(2, |byte| *byte == b':');
@@ -220,7 +219,7 @@ impl Head {
             // A line without a colon is rejected by the library, and a name this long is not one of ours.
             return Ok(());
         };
-        if name.last().is_some_and(is_blank) {
+        if name.last().copied().is_some_and(is_blank) {
             return Err(FramingFault::BlankBeforeColon);
         }
         let value = value.trim_ascii();
@@ -257,7 +256,7 @@ impl Head {
     }
 }
 
-fn is_blank(byte: &u8) -> bool {
+fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 

@@ -7,14 +7,13 @@ mod target;
 mod trace_headers;
 
 use http::header::{
-    CONNECTION, EXPECT, HOST, ORIGIN, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, ORIGIN, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
-use crate::net::authority::{
-    Authority, Scheme, is_local_host_header, is_one_of_hosts, normalize_host,
-};
+use crate::net::authority::{Authority, HostPort, Scheme, is_local_host_header, is_one_of_hosts};
 
 pub use framing::{FramingError, FramingFault, FramingScanner};
 pub use target::{check_address, check_host};
@@ -32,6 +31,8 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("http2-settings"),
     HeaderName::from_static("proxy-connection"),
 ];
+/// Headers beside those that decide how a request is read.
+static DECISIVE: [HeaderName; 3] = [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING];
 /// Headers between the sidecar and its backend.
 const OWN_PREFIX: &str = "x-sms-sidecar-";
 
@@ -58,6 +59,11 @@ pub enum ScreenError {
     /// 400.
     #[error("the Connection header names {0}, which is not a connection option; leave it out")]
     ConnectionOption(String),
+    /// 400.
+    #[error(
+        "the header {0} is spelt with an underscore, which some servers read as {1}; leave it out"
+    )]
+    LookAlikeHeader(String, String),
     /// 421.
     #[error(
         "the Host header names another host; use an IP address or localhost in the base URL, or add the name to `names` in [listen]"
@@ -99,7 +105,8 @@ impl ScreenError {
             | Self::HostMismatch
             | Self::InvalidTarget(_)
             | Self::AmbiguousPath(_)
-            | Self::ConnectionOption(_) => StatusCode::BAD_REQUEST,
+            | Self::ConnectionOption(_)
+            | Self::LookAlikeHeader(..) => StatusCode::BAD_REQUEST,
             Self::BrowserRequest(_)
             | Self::HttpsInCleartext
             | Self::MetadataAddress(_)
@@ -140,6 +147,7 @@ pub fn check_head(parts: &Parts, way: ScreenContext<'_>) -> Result<RequestLineTa
     reject_browser(&parts.headers)?;
     reject_loop(&parts.headers, way.via_marker)?;
     check_connection_header(&parts.headers)?;
+    reject_look_alikes(&parts.headers)?;
     let host = single_host(&parts.headers, parts.version)?;
     if parts.method == Method::CONNECT {
         return parse_connect(parts, way);
@@ -226,7 +234,7 @@ pub fn strip_connection_headers(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     headers.remove(HOST);
-    headers.remove(http::header::CONTENT_LENGTH);
+    headers.remove(CONTENT_LENGTH);
 }
 
 /// Removes the headers of the upstream connection from a reply.
@@ -305,6 +313,22 @@ fn check_connection_header(headers: &HeaderMap) -> Result<(), ScreenError> {
     Ok(())
 }
 
+/// CGI and its successors read `_` as `-`: `Transfer_Encoding` passes one parser and frames the body for the next.
+fn reject_look_alikes(headers: &HeaderMap) -> Result<(), ScreenError> {
+    for name in headers.keys().map(HeaderName::as_str) {
+        let read_as = name.replace('_', "-");
+        let matters = HOP_BY_HOP
+            .iter()
+            .chain(&DECISIVE)
+            .any(|own| *own == read_as.as_str())
+            || is_proxy_header(&read_as);
+        if read_as != name && matters {
+            return Err(ScreenError::LookAlikeHeader(name.to_owned(), read_as));
+        }
+    }
+    Ok(())
+}
+
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = String> {
     let values = headers
         .get_all(CONNECTION)
@@ -336,19 +360,20 @@ fn parse_connect(parts: &Parts, way: ScreenContext<'_>) -> Result<RequestLineTar
     if way.connect_target.is_some() {
         return Err(ScreenError::InvalidTarget("CONNECT inside a CONNECT"));
     }
-    let authority = parts
-        .uri
-        .authority()
-        .ok_or(ScreenError::InvalidTarget("CONNECT without host and port"))?;
-    let port = authority
-        .port_u16()
-        .filter(|port| *port > 0)
+    if parts.uri.scheme().is_some() || parts.uri.path_and_query().is_some() {
+        return Err(ScreenError::InvalidTarget(
+            "CONNECT takes host and port, not a URL",
+        ));
+    }
+    let named = parse_target_authority(parts, "CONNECT without host and port")?;
+    let port = named
+        .port
         .ok_or(ScreenError::InvalidTarget("CONNECT without a port"))?;
-    Ok(RequestLineTarget::Connect(build_authority(
-        Scheme::Https,
-        authority,
+    Ok(RequestLineTarget::Connect(Authority {
+        scheme: Scheme::Https,
+        host: named.host,
         port,
-    )?))
+    }))
 }
 
 fn parse_absolute(
@@ -368,51 +393,42 @@ fn parse_absolute(
     if scheme == Scheme::Https && !way.is_local {
         return Err(ScreenError::HttpsInCleartext);
     }
-    let authority = parts
-        .uri
-        .authority()
-        .ok_or(ScreenError::InvalidTarget("an absolute URL without a host"))?;
-    let named = build_authority(
+    let HostPort { host: name, port } =
+        parse_target_authority(parts, "an absolute URL without a host")?;
+    let named = Authority {
         scheme,
-        authority,
-        authority.port_u16().unwrap_or(scheme.default_port()),
-    )?;
+        host: name,
+        port: port.unwrap_or(scheme.default_port()),
+    };
     if host.is_some_and(|host| !host_header_matches(host, &named)) {
         return Err(ScreenError::HostMismatch);
     }
     Ok(RequestLineTarget::Host(named))
 }
 
-fn build_authority(
-    scheme: Scheme,
-    authority: &http::uri::Authority,
-    port: u16,
-) -> Result<Authority, ScreenError> {
+fn parse_target_authority(parts: &Parts, absent: &'static str) -> Result<HostPort, ScreenError> {
+    let authority = parts
+        .uri
+        .authority()
+        .ok_or(ScreenError::InvalidTarget(absent))?;
     if authority.as_str().contains('@') {
         return Err(ScreenError::InvalidTarget("a user name in the URL"));
     }
-    let host = normalize_host(authority.host());
-    if host.is_empty() {
-        return Err(ScreenError::InvalidTarget("an empty host"));
-    }
-    Ok(Authority { scheme, host, port })
+    HostPort::parse(authority.as_str()).ok_or(ScreenError::InvalidTarget(
+        "it has no valid host, or its port is not a number from 1 to 65535",
+    ))
 }
 
 fn host_name_matches(header: &str, authority: &Authority) -> bool {
-    !header.contains('@')
-        && header
-            .parse::<http::uri::Authority>()
-            .is_ok_and(|parsed| normalize_host(parsed.host()) == authority.host)
+    HostPort::parse(header).is_some_and(|named| named.host == authority.host)
 }
 
 /// Whether a Host header matches the URL; it may omit the default port.
 fn host_header_matches(header: &str, authority: &Authority) -> bool {
-    let port = header
-        .parse::<http::uri::Authority>()
-        .ok()
-        .and_then(|parsed| parsed.port_u16());
-    host_name_matches(header, authority)
-        && port.unwrap_or(authority.scheme.default_port()) == authority.port
+    HostPort::parse(header).is_some_and(|named| {
+        named.host == authority.host
+            && named.port.unwrap_or(authority.scheme.default_port()) == authority.port
+    })
 }
 
 #[cfg(test)]

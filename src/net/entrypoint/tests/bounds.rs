@@ -172,6 +172,33 @@ async fn bytes_that_are_not_http_are_400() {
     assert_eq!(fixture.ask(smuggled).await.status, 400);
 }
 
+#[tokio::test]
+async fn ambiguous_framing_is_reported_by_name() {
+    let mut fixture = EntrypointFixture::new();
+    for (request, why) in [
+        ("GET /a HTTP/1.1\nHost: x\r\n\r\n", "LF alone"),
+        (
+            "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding is not `chunked`",
+        ),
+        (
+            "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\nab\r\n0\r\n\r\n",
+            "its framing is not valid",
+        ),
+        (
+            "POST /a HTTP/1.1\r\nHost: x\r\nTransfer_Encoding: chunked\r\n\r\n",
+            "transfer_encoding is spelt with an underscore",
+        ),
+    ] {
+        assert_eq!(fixture.ask(request).await.status, 400, "{request}");
+        let HandlerEvent::TurnedAway(_, 400, reason) = fixture.events.recv().await.unwrap() else {
+            panic!("{request}");
+        };
+        assert!(reason.contains(why), "{reason}");
+    }
+    assert!(fixture.arrivals.try_recv().is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slow_head_is_408() {
     let mut fixture = EntrypointFixture::new();
