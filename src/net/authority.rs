@@ -42,14 +42,16 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// The authority of a URL; none without a host, or with a scheme other than `http` and `https`.
+    /// The authority of a URL of ours, without a user name; none without a host or with an invalid port, or with a
+    /// scheme other than `http` and `https`.
     pub fn from_uri(url: &http::Uri) -> Option<Self> {
         let scheme = match url.scheme_str()? {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
             _ => return None,
         };
-        let HostPort { host, port } = HostPort::parse(url.authority()?.as_str())?;
+        let named = url.authority()?.as_str().rsplit('@').next()?;
+        let HostPort { host, port } = HostPort::parse(named)?;
         Some(Self {
             scheme,
             host,
@@ -206,7 +208,6 @@ mod tests {
         for text in [
             "http://a.test:99999/",
             "http://a.test:http/",
-            "http://u@a.test/",
             "ftp://a.test/",
             "/x",
         ] {

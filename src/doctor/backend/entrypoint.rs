@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::doctor::check::Check;
-use crate::net::authority::HostPort;
+use crate::net::authority::Authority;
 use crate::node::Release;
 
 /// What the checks depend on.
@@ -95,14 +95,9 @@ fn is_sidecar_url(url: &str, entrypoint: Option<SocketAddr>) -> bool {
     let (Some(entrypoint), Ok(url)) = (entrypoint, url.parse::<http::Uri>()) else {
         return false;
     };
-    // A proxy variable may carry a caller's token before the `@`.
-    let named = url
-        .authority()
-        .and_then(|own| own.as_str().rsplit('@').next());
-    let Some(HostPort { host, port }) = named.and_then(HostPort::parse) else {
+    let Some(Authority { host, port, .. }) = Authority::from_uri(&url) else {
         return false;
     };
-    let port = port.unwrap_or(80);
     let here = host == "localhost"
         || host
             .parse::<IpAddr>()

@@ -133,14 +133,8 @@ pub(super) fn serve_http<C: RequestHandler, S: Stream>(
         let idle_timer = context.idle_timer.clone();
         let entrypoint = context.origin.entrypoint();
         let handler = Arc::clone(&shared.handler);
-        let stream = TimeoutStream::new(
-            stream,
-            idle_timer.clone(),
-            limits.client_timeout,
-            limits.idle_timeout,
-        );
         let fault = FoundFault::default();
-        let stream = FramingStream::new(stream, fault.clone());
+        let stream = guard_stream(stream, &limits, &idle_timer, &fault);
         // A connection that comes this late gets one response, a rejection, before it is closed.
         let is_late = drain.phase() == Phase::Closing;
         let service = TowerToHyperService::new(build_service(shared, context));
@@ -158,13 +152,28 @@ pub(super) fn serve_http<C: RequestHandler, S: Stream>(
             }
         };
         let error = result.err();
-        let found = fault.get();
-        if let Some((status, why)) = error.and_then(|error| head_error(&error, &idle_timer, found))
-        {
+        let found = error.and_then(|error| head_error(&error, &idle_timer, fault.get()));
+        if let Some((status, why)) = found {
             handler.connection_denied(entrypoint, ConnectionDenialReason::Head);
             handler.request_denied(entrypoint, status, &why);
         }
     })
+}
+
+/// Below HTTP: ends a connection that is too slow, and one whose framing is ambiguous.
+fn guard_stream<S: Stream>(
+    stream: S,
+    limits: &Limits,
+    idle_timer: &IdleTimer,
+    fault: &FoundFault,
+) -> FramingStream<TimeoutStream<S>> {
+    let timed = TimeoutStream::new(
+        stream,
+        idle_timer.clone(),
+        limits.client_timeout,
+        limits.idle_timeout,
+    );
+    FramingStream::new(timed, fault.clone())
 }
 
 fn http_builder(limits: &Limits) -> http1::Builder {
