@@ -11,6 +11,7 @@ use sms_sidecar::net::drain::Drain;
 use sms_sidecar::net::entrypoint::{EntrypointSetup, ProxyService};
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::net::server::ConnectionService;
+use sms_sidecar::telemetry::OpenConnections;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -116,6 +117,7 @@ async fn serve(stage: &Stage) -> SocketAddr {
         own_addresses: Vec::new(),
         own_names: Vec::new(),
         via_marker: "test-marker".into(),
+        open_connections: OpenConnections::default(),
         clock: Arc::new(SystemClock::start()),
     };
     let service = ProxyService::new(Arc::clone(&stage.proxy), setup);
