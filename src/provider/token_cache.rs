@@ -319,4 +319,25 @@ mod tests {
         cache.record_rejection(Version(3), rejected, at(8));
         assert!(cache.recent_rejection(Version(3), at(9)).is_some());
     }
+
+    #[test]
+    fn a_late_acceptance_of_an_older_version_does_not_replace_that_of_a_newer() {
+        let mut cache = TokenCache::default();
+        for (version, seconds) in [(1, 1), (2, 2), (1, 3)] {
+            cache.record_acceptance(Version(version), None, at(seconds));
+        }
+        let last = cache.last_accepted().unwrap();
+        assert_eq!((last.version, last.at), (Version(2), at(2)));
+    }
+
+    #[test]
+    fn who_waited_for_a_login_shares_its_failure_and_who_comes_later_logs_in() {
+        let mut cache = TokenCache::default();
+        let before = cache.finished_logins();
+        let lost = own_classification(Outcome::Unknown(Cause::Timeout), None);
+        cache.record_login_failure(Version(1), lost, at(1));
+        let known = |before| cache.known_failure(Version(1), false, before).is_some();
+        assert!(known(before));
+        assert!(!known(cache.finished_logins()));
+    }
 }

@@ -254,6 +254,11 @@ async fn observe_passes_the_request_and_the_401_unchanged() {
     ];
     assert_eq!(stage.metric("attempts_total", &labels), 1.0);
     assert_eq!(stage.standing("a"), "healthy");
+    assert_eq!(
+        stage.cause("a").await,
+        "credential-rejected",
+        "the status explains the last message, though nothing is quarantined"
+    );
     stage.ask(get("/plain/anything/else")).await;
     assert_eq!(
         a.got()[1].line,

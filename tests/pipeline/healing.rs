@@ -402,12 +402,19 @@ async fn a_missing_credential_fails_over_and_recovers_with_the_entry() {
     let reply = stage.send("one").await;
     assert_eq!((reply.status.as_u16(), a.count(), b.count()), (202, 0, 1));
     assert_eq!(stage.standing("a"), "quarantined");
+    let shown = async || {
+        let own = stage.provider_status("a").await;
+        [own["cause"].clone(), own["certainty"].clone()]
+    };
+    assert_eq!(shown().await, ["credential-missing", "certain"]);
     stage.put("a", &[("token", "token-number-1")]);
     stage.looked_first("a").await;
     assert_eq!(
         header(&stage.send("two").await, "x-sms-sidecar-provider"),
         "a"
     );
+    let nothing = serde_json::Value::Null;
+    assert_eq!(shown().await, [nothing.clone(), nothing]);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Ambiguous rejections: free probes run once in the background, and their result becomes
 //! the provider's cause.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -135,6 +136,21 @@ async fn the_account_probe_identifies_test_credentials_on_production() {
         (stage.cause("a").await.as_str(), stage.standing("a")),
         ("sandbox-mismatch", "quarantined".to_owned())
     );
+}
+
+#[tokio::test]
+async fn a_rejection_wakes_the_task_that_probes() {
+    let (_a, _b, stage) = twilio(one_code("active", "0.00")).await;
+    let proxy = Arc::clone(&stage.proxy);
+    let prober = tokio::spawn(async move {
+        let suspicion = proxy.next_pending_probe().await;
+        proxy.disambiguate(suspicion).await;
+    });
+    tokio::task::yield_now().await;
+    stage.send("one").await;
+    let woken = tokio::time::timeout(Duration::from_secs(20), prober).await;
+    woken.expect("nobody woke it").unwrap();
+    assert_eq!(stage.cause("a").await, "balance-empty");
 }
 
 #[tokio::test]

@@ -417,7 +417,9 @@ impl Stage {
     /// The status as JSON.
     pub(crate) async fn status(&self) -> serde_json::Value {
         let answer = self.control("GET /status", "").await;
-        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("content-type: application/json"), "{head}");
+        serde_json::from_str(body).unwrap()
     }
 
     /// A provider as `status` shows it.

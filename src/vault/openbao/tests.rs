@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
@@ -10,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{Moment, SystemClock};
 use crate::telemetry::VaultReadResult;
 
 type VaultAnswers = BTreeMap<&'static str, (u16, String)>;
@@ -517,4 +518,40 @@ async fn a_wrapped_secret_id_is_unwrapped_before_the_login() {
     let vault = OpenBao::new(&settings, &clock());
     assert!(vault.read("sms/x").await.is_ok());
     assert_eq!((fake.times("unwrap"), fake.times("login")), (1, 1));
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct StillClock;
+
+impl Clock for StillClock {
+    fn now(&self) -> Moment {
+        Moment::default()
+    }
+
+    fn wall_clock(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    fn random_fraction(&self) -> f64 {
+        0.5
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_timed_out_is_left_alone_for_a_while() {
+    let fake = FakeVaultServer::default();
+    let folder = tempfile::tempdir().unwrap();
+    fake.says("auth/approle/login", 200, LOGIN);
+    *fake.silent.lock().unwrap() = Some("secret/data/sms/x");
+    let settings = OpenBaoSettings {
+        timeout: Duration::from_millis(300),
+        ..settings(&fake, Some(KvVersion::V2), approle(&folder, false)).await
+    };
+    let vault = OpenBao::new(&settings, &(Arc::new(StillClock) as Arc<dyn Clock>));
+    for _ in 0..3 {
+        let error = vault.read("sms/x").await.unwrap_err();
+        assert_eq!(error.result(), VaultReadResult::Timeout);
+    }
+    assert_eq!(fake.times("secret/data/sms/x"), 1);
 }
