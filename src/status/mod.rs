@@ -6,6 +6,7 @@ mod build;
 mod config;
 mod control;
 mod headline;
+mod notification;
 mod requests;
 mod times;
 
@@ -25,6 +26,9 @@ pub use control::{
 };
 pub(crate) use headline::alternatives_phrase;
 pub use headline::{Deliverability, cause_phrase};
+pub use notification::{
+    Notification, NotificationEvent, NotificationFormat, NotificationSubject, NotificationTracker,
+};
 pub use requests::{
     AttemptStatus, ConnectionsStatus, EntrypointStatus, RequestStatus, TlsRejectionStatus,
 };
