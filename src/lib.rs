@@ -29,6 +29,7 @@
 //! | 5 | [`proxy`] | the pipeline of one request |
 //! | 5 | [`admin`] | `/metrics`, `/live`, `/ready`, the status page |
 //! | 5 | [`trace_export`] | sends spans to a collector |
+//! | 5 | [`notify`] | posts changes of the status to a webhook |
 //! | 6 | [`config`] | the TOML file, and the settings of each module made from it |
 //! | 7 | [`doctor`] | the checks: vaults, network, accounts, routes, the backend's side |
 //! | 8 | [`app`] | puts the parts together; reloads the config |
@@ -128,6 +129,7 @@ mod file_error;
 pub mod harden;
 pub mod net;
 mod node;
+pub mod notify;
 pub mod parse_limit;
 pub mod policy;
 pub mod problem;

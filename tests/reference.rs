@@ -149,6 +149,10 @@ fn the_schema_rejects_what_check_rejects() {
         "[limits]\nconnections = 0\n",
         "[log]\nlevel = \"loud\"\n",
         "[traces]\n",
+        "[notify]\n",
+        "[notify]\nwebhook = \"hooks.example\"\n",
+        "[notify]\nwebhook = 7\n",
+        "[notify]\nwebhook = { path = \"x\" }\n",
         "[vaults.none]\n",
         "[vaults.two]\nenv = {}\ndirectory = { path = \"x\" }\n",
         "[vaults.Up]\nenv = {}\n",
@@ -195,8 +199,14 @@ fn every_default_of_the_schema_is_the_one_that_is_used() {
             provider.line = 0;
         }
         format!(
-            "{proxy:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}",
-            loaded.vault, loaded.listen, loaded.ca, loaded.limits, loaded.log, loaded.traces
+            "{proxy:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}",
+            loaded.vault,
+            loaded.listen,
+            loaded.ca,
+            loaded.limits,
+            loaded.log,
+            loaded.traces,
+            loaded.notify
         )
     };
     let given = least_config();
@@ -212,6 +222,7 @@ fn every_default_of_the_schema_is_the_one_that_is_used() {
 fn least_config() -> Value {
     json!({
         "intercept": { "ca": { "cert_file": "ca.pem", "key_file": "ca.key" } },
+        "notify": { "webhook": "https://hooks.example/x" },
         "traces": { "endpoint": "http://127.0.0.1:4318" },
         "vaults": {
             "embedded": { "embedded": { "file": "v.age", "key_file": "v.key" } },

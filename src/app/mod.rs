@@ -2,6 +2,7 @@
 //! background tasks. No module below this one is aware of the config file.
 
 mod metrics_schema;
+mod notify;
 mod reload;
 mod trace_export;
 
@@ -23,6 +24,7 @@ use crate::net::entrypoint::{EntrypointSetup, ProxyService};
 use crate::net::file_limit;
 use crate::net::peer::Peer;
 use crate::net::server::{ConnectionService, LifecycleHooks, Server, Stream};
+use crate::notify::Notifier;
 use crate::problem::ProblemReport;
 use crate::proxy::{Control, Proxy, ProxyDeps};
 use crate::status::{ControlReply, SendReport, SendRequest};
@@ -45,6 +47,7 @@ pub struct App {
     credential_cache: watch::Sender<Arc<CredentialCache>>,
     proxy: Arc<Proxy>,
     exporter: watch::Sender<Option<Arc<Exporter>>>,
+    notifier: watch::Sender<Option<Arc<Notifier>>>,
     /// Held during a reload: a signal and a command may arrive at the same time.
     reload_lock: Mutex<()>,
 }
@@ -113,6 +116,10 @@ impl App {
             loaded.limits.max_body,
         )?;
         let exporter = trace_export::build_exporter(&loaded, &process.build)?;
+        let notifier = notify::build_notifier(&loaded, &credential_cache, &process.build)?;
+        if notifier.is_some() {
+            process.telemetry.init_notifications();
+        }
         process
             .telemetry
             .set_config_change_check(config_change_check(&loaded));
@@ -126,6 +133,7 @@ impl App {
             credential_cache: watch::Sender::new(credential_cache),
             proxy: Arc::new(proxy),
             exporter: watch::Sender::new(exporter),
+            notifier: watch::Sender::new(notifier),
             reload_lock: Mutex::default(),
         })
     }
@@ -140,6 +148,7 @@ impl App {
         app.open_listeners(&mut server, ca.as_ref(), &readiness)?;
         app.spawn_background_tasks(&mut server);
         app.spawn_trace_exporter(&mut server);
+        app.spawn_notifier(&mut server);
         let ready = {
             let app = Arc::clone(&app);
             move || {

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::sync::{Arc, PoisonError};
 
+use crate::app::notify::build_notifier;
 use crate::app::trace_export::build_exporter;
 use crate::app::{App, config_change_check, metrics_schema};
 use crate::config::{Config, load};
@@ -49,6 +50,8 @@ impl App {
         let credential_cache = Arc::new(credential_cache);
         let exporter = build_exporter(&loaded, &self.process.build)
             .map_err(|error| self.unusable_config(format!("{error:#}")))?;
+        let notifier = build_notifier(&loaded, &credential_cache, &self.process.build)
+            .map_err(|error| self.unusable_config(format!("{error:#}")))?;
         self.proxy
             .reload(
                 loaded.proxy.clone(),
@@ -66,6 +69,10 @@ impl App {
         self.credential_cache.send_replace(credential_cache);
         telemetry.set_trace_sampling(exporter.as_ref().map(|exporter| exporter.sample_ratio()));
         self.exporter.send_replace(exporter);
+        if notifier.is_some() {
+            telemetry.init_notifications();
+        }
+        self.notifier.send_replace(notifier);
         Ok(self.summarize(&loaded))
     }
 

@@ -11,6 +11,7 @@ use crate::cli::output;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, ConfigKey};
 use crate::dialect::CredentialProblem;
+use crate::notify::read_webhook;
 use crate::file_error::describe_read_error;
 use crate::problem::{Problem, ProblemReport};
 use crate::provider::Provider;
@@ -139,7 +140,15 @@ async fn check_credentials(loaded: &Config) -> Vec<Problem> {
             ));
         }
     }
+    problems.extend(check_webhook(loaded, &credential_cache).await);
     problems
+}
+
+/// The problem of a webhook whose URL is in a vault.
+async fn check_webhook(loaded: &Config, credential_cache: &CredentialCache) -> Option<Problem> {
+    let settings = loaded.notify.as_ref()?;
+    let error = read_webhook(settings, credential_cache).await.err()?;
+    Some(loaded.error(&ConfigKey::Webhook, error.message))
 }
 
 async fn check_credential(

@@ -21,6 +21,12 @@ pub(super) const LOG_LEVELS: Choices<&str> = &[
     ("debug", "debug"),
     ("trace", "trace"),
 ];
+/// `format` of `[notify]`.
+pub(super) const NOTIFICATION_FORMATS: Choices<&str> = &[
+    ("json", "json"),
+    ("slack", "slack"),
+    ("telegram", "telegram"),
+];
 /// `templates` of a provider: whether only approved texts are sent.
 pub(super) const TEMPLATES: Choices<bool> = &[("only", true), ("any", false)];
 /// `on_unknown` of a route.

@@ -244,8 +244,13 @@ fn check_root_certificates(loaded: &Config) -> Vec<Problem> {
         .traces
         .iter()
         .map(|traces| (ConfigKey::TracesCaFile, traces.ca_file.as_deref()));
+    let notify = loaded
+        .notify
+        .iter()
+        .map(|notify| (ConfigKey::NotifyCaFile, notify.upstream.ca_file.as_deref()));
     providers
         .chain(traces)
+        .chain(notify)
         .filter_map(|(key, file)| {
             let error = fs::read(file?).err()?;
             let (what, help) = unreadable_file(file?, &error);

@@ -12,6 +12,7 @@ mod descriptions;
 mod files;
 mod raw;
 mod reference;
+mod references;
 mod schema;
 mod spanned;
 mod text_types;
@@ -23,6 +24,7 @@ use std::ops::Range;
 
 use crate::dialect::Catalog;
 use crate::net::{CaSettings, Limits, Listen};
+use crate::notify;
 use crate::problem::{Problem, ProblemKind, ProblemReport, Severity, parse_toml};
 use crate::proxy;
 use crate::trace_export;
@@ -55,6 +57,8 @@ pub struct Config {
     pub log: LogSettings,
     /// Where spans go. `None`: no spans are made.
     pub traces: Option<trace_export::Settings>,
+    /// Where notifications go. `None`: nothing is posted.
+    pub notify: Option<notify::Settings>,
     /// The warnings, and the texts that they point into.
     pub warnings: ProblemReport,
     /// What the config was read from.
@@ -81,6 +85,10 @@ pub enum ConfigKey {
     TracesCaFile,
     /// The `connections` of `[limits]`.
     Connections,
+    /// The `webhook` of `[notify]`.
+    Webhook,
+    /// The `ca_file` of `[notify]`.
+    NotifyCaFile,
 }
 
 impl Config {
@@ -180,7 +188,7 @@ fn add_unit_help(problem: &mut Problem, text: &str) {
     let help = match (key_before(text, span.start), number) {
         (
             "timeout" | "poll" | "recheck" | "deadline" | "duplicate_window" | "client" | "idle"
-            | "drain",
+            | "drain" | "interval",
             Some(number),
         ) => {
             format!("a duration has a unit: \"{number}s\"")

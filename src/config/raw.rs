@@ -9,8 +9,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::choices::{
-    LOG_FORMATS, LOG_LEVELS, MODES, ON_UNKNOWN, OTHER_HOSTS, PREFERENCES, TEMPLATES, words,
+    LOG_FORMATS, LOG_LEVELS, MODES, NOTIFICATION_FORMATS, ON_UNKNOWN, OTHER_HOSTS, PREFERENCES,
+    TEMPLATES, words,
 };
+use crate::config::references::{RawCredentialRef, RawWebhook, WebhookValue};
 use crate::config::spanned::{ConfigString, NamedTables};
 use crate::config::text_types::{
     DurationOrNeverText, DurationText, FilePathText, HttpUrlText, IdentifierText, IpAddressText,
@@ -47,6 +49,9 @@ pub(super) struct RawConfig {
     /// Export spans by OTLP over HTTP. Without this table there are none.
     #[schemars(with = "RawTraces")]
     pub(super) traces: Option<Spanned<RawTraces>>,
+    /// Post a notification when a provider or a route changes its state. Without this table nothing is posted.
+    #[schemars(with = "RawNotify")]
+    pub(super) notify: Option<Spanned<RawNotify>>,
     /// Where credentials come from. Each vault has exactly one kind.
     #[schemars(with = "BTreeMap<IdentifierText, RawVault>")]
     pub(super) vaults: NamedTables<RawVault>,
@@ -174,6 +179,33 @@ pub(super) struct RawTraces {
     pub(super) ca_file: Option<ConfigString>,
 }
 
+/// Post a notification when a provider or a route changes its state.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["webhook"]))]
+pub(super) struct RawNotify {
+    /// The URL that notifications are posted to, or the vault entry whose field `webhook` holds it. A chat's
+    /// URL is a secret.
+    #[schemars(with = "WebhookValue", extend("examples" = [{ "vault": "local", "path": "notify/webhook" }]))]
+    pub(super) webhook: Option<Spanned<RawWebhook>>,
+    /// The body that the receiver expects.
+    #[schemars(with = "String", extend("enum" = words(NOTIFICATION_FORMATS), "default" = "json"))]
+    pub(super) format: Option<ConfigString>,
+    /// The chat that gets the messages; required for `telegram`, and only there.
+    #[schemars(with = "String", extend("x-default" = "none", "examples" = ["@oncall"]))]
+    pub(super) chat_id: Option<ConfigString>,
+    /// In this time at most one problem of each provider or route is reported, and its end.
+    #[schemars(with = "DurationText", extend("default" = "5m"))]
+    pub(super) interval: Option<ConfigString>,
+    /// Allow a URL without TLS that is not on this host.
+    pub(super) insecure_http: bool,
+    /// One more root certificate to trust.
+    #[schemars(with = "FilePathText", extend("x-default" = "none", "examples" = ["/etc/ssl/private-ca.pem"]))]
+    pub(super) ca_file: Option<ConfigString>,
+    /// How connections to the receiver leave the host.
+    pub(super) outbound: RawOutbound,
+}
+
 /// One account at one SMS service.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -218,22 +250,6 @@ pub(super) struct RawProvider {
     /// What the dialect requires of an account besides its credential.
     #[schemars(with = "BTreeMap<String, String>", extend("x-default" = "the dialect's defaults", "examples" = [{ "region": "eu-central-1" }]))]
     pub(super) param: NamedTables<ConfigString>,
-}
-
-/// A reference to an entry of a vault; never a value.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["vault"]))]
-pub(super) struct RawCredentialRef {
-    /// The name of a table in `[vaults]`.
-    #[schemars(with = "IdentifierText", extend("examples" = ["local"]))]
-    pub(super) vault: Option<ConfigString>,
-    /// The entry in that vault. Required for `embedded` and `openbao`.
-    #[schemars(with = "String", extend("x-default" = "none", "examples" = ["sms/playmobile"]))]
-    pub(super) path: Option<ConfigString>,
-    /// The vault's names for the dialect's fields, where they differ.
-    #[schemars(with = "BTreeMap<String, String>", extend("x-default" = "the dialect's names", "examples" = [{ "auth_token": "TWILIO_AUTH_TOKEN" }]))]
-    pub(super) fields: NamedTables<ConfigString>,
 }
 
 /// How connections to a provider leave the host.

@@ -12,6 +12,7 @@ pub(crate) mod running;
 pub(crate) mod send;
 pub(crate) mod texts;
 pub(crate) mod vault;
+pub(crate) mod webhook;
 
 use crate::net::{CaSettings, Listen};
 use crate::proxy;

@@ -2,6 +2,7 @@
 //! before anything else reads it. Independent of dialects.
 
 pub mod authority;
+pub mod background;
 mod byte_counters;
 pub mod ca;
 pub mod drain;

@@ -30,6 +30,7 @@ const NON_SECRET_KEYS: &[&str] = &[
     "headers",
     "idle",
     "insecure_http",
+    "interval",
     "key_file",
     "level",
     "metrics",

@@ -14,6 +14,7 @@ use crate::telemetry::connections::{
 };
 use crate::telemetry::credential_age::CredentialAge;
 use crate::telemetry::labels::{LabelSet, NONE};
+use crate::telemetry::notification::NOTIFICATION_RESULTS;
 use crate::telemetry::registry::{MetricFactory, remove_series, retain_series, series_labels};
 use crate::telemetry::{BuildInfo, MetricsSchema, RouteSummary, SpanDropReason, VaultReadResult};
 
@@ -81,6 +82,7 @@ pub(super) struct ProcessFamilies {
     pub(super) ca_expiry: IntGaugeVec,
     pub(super) spans_exported: IntCounterVec,
     pub(super) spans_dropped: IntCounterVec,
+    pub(super) notifications: IntCounterVec,
     pub(super) log_lines_dropped: IntCounter,
     dialect_info: IntGaugeVec,
     build_info: IntGaugeVec,
@@ -194,6 +196,13 @@ impl MetricFamilies {
             self.process
                 .spans_dropped
                 .with_label_values(&[loss.as_str()]);
+        }
+    }
+
+    /// Creates the series that exist only for a config with a webhook.
+    pub(super) fn init_notification_series(&self) {
+        for result in NOTIFICATION_RESULTS {
+            self.process.notifications.with_label_values(&[result]);
         }
     }
 
@@ -396,6 +405,11 @@ impl ProcessFamilies {
                 "spans_dropped_total",
                 "Spans that were not exported; no request waits or fails for it.",
                 &["reason"],
+            )?,
+            notifications: on.counter(
+                "notifications_total",
+                "Notifications that the webhook accepted, or that were lost; no request waits or fails for them.",
+                &["result"],
             )?,
             log_lines_dropped: on
                 .counter(

@@ -14,6 +14,7 @@ mod lifecycle;
 pub mod log;
 mod log_writer;
 mod metrics;
+mod notification;
 mod reference;
 mod registry;
 mod request;
@@ -51,6 +52,9 @@ pub(crate) use facts::{
 pub use facts::{ConfigSummary, ProviderSummary, RouteSummary, StatusSnapshot};
 pub use lifecycle::{CaExpiry, Panicked, Reloaded, Started, Stopping};
 pub use log_writer::LogWriter;
+pub use notification::{
+    NotificationDelayed, NotificationDelivered, NotificationLoss, NotificationsLost,
+};
 pub use reference::metrics_reference;
 pub use request::{AttemptRecord, RequestFinished};
 pub use spans::{SpanDropReason, SpanReceiver, SpansDropped, SpansExported};
@@ -60,6 +64,7 @@ use connections::LimitLog;
 use facts::StatusStore;
 use labels::LabelSet;
 use metrics::MetricFamilies;
+use notification::WebhookState;
 use registry::MetricFactory;
 use spans::Tracer;
 
@@ -97,6 +102,7 @@ pub struct Telemetry {
     metrics: MetricFamilies,
     store: StatusStore,
     tracer: Tracer,
+    webhook_state: WebhookState,
     labels: Mutex<Arc<LabelSet>>,
     /// The vault entries whose last read failed, and how: a failure is logged when it begins and
     /// when it ends.
@@ -122,6 +128,7 @@ impl Telemetry {
             metrics,
             store: StatusStore::new(schema, Arc::clone(&clock)),
             tracer: Tracer::new(Arc::clone(&clock)),
+            webhook_state: WebhookState::default(),
             labels: Mutex::new(Arc::new(LabelSet::from_schema(schema))),
             failing_entries: Mutex::default(),
             config_change_check: Mutex::default(),
@@ -172,6 +179,11 @@ impl Telemetry {
         self.tracer.set_sample_rate(share);
     }
 
+    /// Creates the series that exist only for a config with a webhook.
+    pub fn init_notifications(&self) {
+        self.metrics.init_notification_series();
+    }
+
     /// Returns the receiver of the spans to export, once; none after that.
     pub fn take_spans(&self) -> Option<SpanReceiver> {
         self.tracer.take_receiver()
@@ -187,6 +199,11 @@ impl Telemetry {
             .config_change_check
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(changed));
+    }
+
+    /// Copies the facts that the status is built from, without a look at the config on disk.
+    pub fn facts(&self) -> StatusSnapshot {
+        self.store.snapshot()
     }
 
     /// Copies the facts that the status is built from.

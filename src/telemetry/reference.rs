@@ -14,6 +14,7 @@ use crate::policy::HealthState;
 use crate::sms::{AttemptKind, Cause, Entrypoint, Operation, RequestResult};
 use crate::telemetry::labels::{NONE, OTHER};
 use crate::telemetry::metrics::{MetricFamilies, OUTCOMES, RELOAD_RESULTS};
+use crate::telemetry::notification::NOTIFICATION_RESULTS;
 use crate::telemetry::registry::MetricFactory;
 use crate::telemetry::{ConnectionDenialReason, SpanDropReason, VaultReadResult};
 
@@ -140,6 +141,7 @@ fn closed_values(family: &str, label: &str) -> Option<Vec<&'static str>> {
         (_, "cause") => with_none(Cause::ALL.iter().map(|it| it.as_str()).collect()),
         (_, "family") => with_none(families()),
         ("sms_sidecar_reloads_total", "result") => RELOAD_RESULTS.to_vec(),
+        ("sms_sidecar_notifications_total", "result") => NOTIFICATION_RESULTS.to_vec(),
         ("sms_sidecar_vault_reads_total", "result") => {
             VaultReadResult::ALL.iter().map(|it| it.as_str()).collect()
         }
@@ -215,6 +217,7 @@ mod tests {
         };
         let telemetry = Telemetry::new(&registry, &schema, Arc::new(SystemClock::start())).unwrap();
         telemetry.set_trace_sampling(Some(1.0));
+        telemetry.init_notifications();
         let families = registry.gather();
         let series = families.iter().flat_map(|family| {
             let metrics = family.get_metric().iter();

@@ -16,7 +16,10 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::net::UpstreamSettings;
-use crate::net::drain::{Drain, Phase};
+use crate::net::background::{
+    is_replaced_or_draining, replaced, replaced_or_draining, requests_drained, shutdown_deadline,
+};
+use crate::net::drain::Drain;
 use crate::net::upstream::{ClientError, UpstreamClient};
 use crate::telemetry::{SpanDropReason, SpanReceiver, SpansDropped, SpansExported, Telemetry};
 
@@ -34,9 +37,6 @@ const RETRY_DELAYS: [Duration; 3] = [
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request may still take at shutdown, after the last backend request has finished. The
-/// process then waits one second for the export.
-const SHUTDOWN_GRACE: Duration = Duration::from_millis(700);
 /// The largest reply that is read from a collector.
 const MAX_REPLY_BYTES: usize = 64 << 10;
 
@@ -97,7 +97,7 @@ impl Exporter {
         loop {
             let last = tokio::select! {
                 () = spans.wait_for_batch(BATCH_INTERVAL) => None,
-                () = exporter_replaced(current) => Some(false),
+                () = replaced(current) => Some(false),
                 () = requests_drained(drain) => Some(true),
             };
             self.flush(spans, current, telemetry, drain).await;
@@ -228,40 +228,6 @@ fn record_export(
         }
         .emit(telemetry),
     }
-}
-
-/// Waits for another config. The change stays unseen for later checks of `current`.
-async fn exporter_replaced(current: &ExporterReceiver) {
-    let mut current = current.clone();
-    if current.changed().await.is_err() {
-        // The sender is gone, so no other config can come.
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Waits until this collector is no longer worth waiting for: there is another config, or the process
-/// is shutting down.
-async fn replaced_or_draining(current: &ExporterReceiver, drain: &Drain) {
-    tokio::select! {
-        () = exporter_replaced(current) => {}
-        () = drain.wait_for(Phase::Draining) => {}
-    }
-}
-
-fn is_replaced_or_draining(current: &ExporterReceiver, drain: &Drain) -> bool {
-    current.has_changed().unwrap_or_default() || drain.phase() > Phase::Serving
-}
-
-/// Waits until the process is shutting down and the last request has finished.
-async fn requests_drained(drain: &Drain) {
-    drain.wait_for(Phase::Draining).await;
-    drain.requests_finished().await;
-}
-
-/// Waits until the time for exports at shutdown is over.
-async fn shutdown_deadline(drain: &Drain) {
-    requests_drained(drain).await;
-    sleep(SHUTDOWN_GRACE).await;
 }
 
 #[cfg(test)]

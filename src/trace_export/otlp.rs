@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -154,18 +154,6 @@ pub(super) fn parse_reply(
         loss,
         message: what,
         is_retryable: again,
-        retry_after: parse_retry_after(&reply.headers),
+        retry_after: reply.retry_after(),
     })
-}
-
-/// A `Retry-After` in seconds. One that is a date is ignored, because our own delay applies then.
-fn parse_retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-        .map(Duration::from_secs)
 }

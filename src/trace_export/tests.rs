@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::clock::SystemClock;
 use crate::dialect::Reply;
+use crate::net::background::SHUTDOWN_GRACE;
+use crate::net::drain::Phase;
 use crate::net::upstream::ExchangeError;
 use crate::sms::{AttemptKind, Cause, Outcome, ProviderId};
 use crate::telemetry::{AttemptFinished, MetricsSchema};

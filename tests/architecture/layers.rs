@@ -22,7 +22,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     &["telemetry", "tls"],
     &["vault", "net", "status"],
     &["provider"],
-    &["proxy", "admin", "trace_export"],
+    &["proxy", "admin", "trace_export", "notify"],
     &["config"],
     &["doctor"],
     &["app"],

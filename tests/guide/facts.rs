@@ -101,7 +101,7 @@ fn subcommands(help: &str) -> impl Iterator<Item = String> {
 }
 
 /// The tables of the config, with a name where the config has one.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 21] = [
     "",
     "listen",
     "intercept",
@@ -109,6 +109,8 @@ const TABLES: [&str; 19] = [
     "limits",
     "log",
     "traces",
+    "notify",
+    "notify.outbound",
     "vaults.x",
     "vaults.x.embedded",
     "vaults.x.openbao",

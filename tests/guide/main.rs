@@ -295,7 +295,15 @@ impl Checker {
 }
 
 fn dotted_complaint(table: &str, key: &str) -> Option<String> {
-    let tables = ["listen", "intercept", "limits", "log", "traces", "outbound"];
+    let tables = [
+        "listen",
+        "intercept",
+        "limits",
+        "log",
+        "traces",
+        "notify",
+        "outbound",
+    ];
     let whole = match table {
         "outbound" => "providers.x.outbound",
         table => table,

@@ -26,10 +26,11 @@ use crate::doctor::routes::check_routes;
 use crate::doctor::runner::{PROVIDER_TIMEOUT, Runner};
 use crate::doctor::running::RunningSidecar;
 use crate::doctor::send::{sample_text, send_check};
+use crate::doctor::webhook::check_webhook;
 use crate::problem::{Problem, ProblemReport, Severity};
 use crate::provider::Provider;
 use crate::sms::ProviderId;
-use crate::status::{ControlReply, SendReport, SendRequest};
+use crate::status::{ControlReply, Notification, SendReport, SendRequest};
 use crate::vault::CredentialCache;
 
 /// Arguments of `doctor`.
@@ -56,6 +57,9 @@ pub(crate) struct Args {
     /// The text of that message. Default: the first text of a template, else a short test text.
     #[arg(long, value_name = "TEXT", requires = "send_to")]
     text: Option<String>,
+    /// Post one test notification to the webhook of `[notify]`; without this flag nothing is posted.
+    #[arg(long)]
+    notify_test: bool,
     /// Run unverified probes too, without asking first (they send no message).
     #[arg(long)]
     yes: bool,
@@ -91,8 +95,11 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<ControlRe
     let providers = select_providers(args, &loaded)?;
     let confirmed = confirm_inferred_probes(args, &providers)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let credential_cache =
-        CredentialCache::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
+    let credential_cache = Arc::new(CredentialCache::new(
+        &loaded.vault,
+        Arc::clone(&clock),
+        Box::new(|_| {}),
+    ));
     let file = args.config.display().to_string();
     let setup = build_setup(&file, &loaded);
     let running = connect(&loaded.listen, &file, loaded.fingerprint.digest()).await;
@@ -110,12 +117,34 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<ControlRe
         let routes = check_routes(&setup, &checks, &running);
         checks.extend(routes);
     }
+    checks.extend(webhook_check(args, &loaded, &credential_cache, &*clock).await);
     if let Some(folder) = &args.backend {
         checks.extend(check_backend(folder, &runner, &providers).await);
     }
     let sent = send_requested_message(args, &loaded, &running).await?;
     checks.extend(sent.as_ref().map(|answer| message_check(args, answer)));
     Ok((checks, sent))
+}
+
+/// The check of the webhook, unless only one provider is checked. None if the config names no webhook.
+async fn webhook_check(
+    args: &Args,
+    loaded: &Config,
+    credential_cache: &Arc<CredentialCache>,
+    clock: &dyn Clock,
+) -> Option<Check> {
+    if args.provider.is_some() && !args.notify_test {
+        return None;
+    }
+    let Some(settings) = &loaded.notify else {
+        let help = "add `[notify]` with a `webhook`, or leave `--notify-test` out";
+        return args
+            .notify_test
+            .then(|| Check::failed("webhook", "the config has no `[notify]`", help));
+    };
+    let now = clock.timestamp().to_string();
+    let test = args.notify_test.then(|| Notification::test(&now));
+    Some(check_webhook(settings, credential_cache, test.as_ref()).await)
 }
 
 fn build_setup<'a>(file: &'a str, loaded: &'a Config) -> Setup<'a> {

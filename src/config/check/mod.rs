@@ -2,6 +2,7 @@
 //! default, so that one mistake does not hide the next.
 
 mod listen;
+mod notify;
 mod providers;
 mod routes;
 mod templates;
@@ -36,6 +37,7 @@ pub(super) fn check_config(
     let log = log_settings(&mut checker, file);
     let traces = trace_export::traces(&mut checker, file);
     let instance = checker.parse_or(file.instance.as_ref(), None, values::instance_name);
+    let notify = notify::notify(&mut checker, file);
     variables::warn_of_variables(&mut checker);
     let config = Config {
         instance,
@@ -46,6 +48,7 @@ pub(super) fn check_config(
         limits,
         log,
         traces,
+        notify,
         warnings: ProblemReport::default(),
         fingerprint: ConfigFingerprint::default(),
         file: name,

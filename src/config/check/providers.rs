@@ -11,6 +11,7 @@ use crate::config::ConfigKey;
 use crate::config::checker::{ConfigChecker, Reference};
 use crate::config::choices::TEMPLATES;
 use crate::config::raw::{self, RawConfig};
+use crate::config::references::RawCredentialRef;
 use crate::config::spanned::{ConfigString, in_file_order, string_list, string_map};
 use crate::config::values;
 use crate::config::vaults::RawVault;
@@ -197,21 +198,28 @@ fn credential(
         .flatten()
         .map(|field| (field.name.clone(), field.env.clone()))
         .collect();
-    Some(reference(checker, file, table, aliases))
+    Some(reference(
+        checker,
+        file,
+        table.get_ref(),
+        &table.span(),
+        aliases,
+    ))
 }
 
-fn reference(
+/// A reference to a vault's entry, which is at `span`.
+pub(super) fn reference(
     checker: &mut ConfigChecker<'_>,
     file: &RawConfig,
-    entry: &Spanned<raw::RawCredentialRef>,
+    raw: &RawCredentialRef,
+    span: &Range<usize>,
     names: BTreeMap<String, Vec<String>>,
 ) -> CredentialRef {
-    let raw = entry.get_ref();
     let vault = raw.vault.as_ref();
     match vault {
         Some(word) => checker.check_reference(word, &file.vaults, Reference::Vault),
         None => checker.error(
-            entry.span(),
+            span.clone(),
             "`vault` is missing here",
             "name one of `[vaults]`",
         ),
@@ -222,7 +230,7 @@ fn reference(
             .is_some_and(RawVault::needs_path)
     {
         checker.error(
-            entry.span(),
+            span.clone(),
             "`path` is missing here",
             "this vault holds many entries: name one, as `path = \"sms/playmobile\"`",
         );
@@ -398,7 +406,8 @@ pub(super) fn callers(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Vec<
                 CallerProof::Token(reference(
                     checker,
                     file,
-                    entry,
+                    entry.get_ref(),
+                    &entry.span(),
                     BTreeMap::from([("token".to_owned(), Vec::new())]),
                 ))
             }

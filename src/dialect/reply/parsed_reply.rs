@@ -76,6 +76,13 @@ impl<'r> ParsedReply<'r> {
 /// The maximum wait accepted from a service: one day.
 pub(super) const MAX_RETRY_AFTER_MS: u64 = 86_400_000;
 
+impl Reply {
+    /// How long its `Retry-After` asks clients to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        parse_retry_after(&self.headers)
+    }
+}
+
 /// `Retry-After` in seconds, or as a date beside the reply's own.
 pub(super) fn parse_retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
