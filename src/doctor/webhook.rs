@@ -21,7 +21,7 @@ pub(crate) async fn check_webhook(
     let version = env!("CARGO_PKG_VERSION");
     let notifier = match Notifier::new(settings.clone(), Arc::clone(credential_cache), version) {
         Ok(notifier) => notifier,
-        Err(error) => return failed(error.to_string()),
+        Err(error) => return failed(&error.to_string()),
     };
     match test {
         Some(test) => test_check(notifier.post(test, "").await),
@@ -32,14 +32,14 @@ pub(crate) async fn check_webhook(
 fn test_check(posted: Result<(), PostError>) -> Check {
     match posted {
         Ok(()) => Check::ok(NAME, "the receiver accepted a test notification"),
-        Err(error) => failed(error.message),
+        Err(error) => failed(&error.message),
     }
 }
 
 fn probe_check(probed: Result<Connectivity, PostError>) -> Check {
     let connectivity = match probed {
         Ok(connectivity) => connectivity,
-        Err(error) => return failed(error.message),
+        Err(error) => return failed(&error.message),
     };
     let steps = [
         connectivity.addresses.err(),
@@ -48,7 +48,7 @@ fn probe_check(probed: Result<Connectivity, PostError>) -> Check {
     ];
     match steps.into_iter().flatten().next() {
         Some(ExchangeError::Unsent { detail, .. } | ExchangeError::Unknown { detail, .. }) => {
-            failed(detail)
+            failed(&detail)
         }
         None => Check::ok(
             NAME,
@@ -58,7 +58,7 @@ fn probe_check(probed: Result<Connectivity, PostError>) -> Check {
 }
 
 /// Messages do not need the webhook, so a failure is a warning.
-fn failed(problem: String) -> Check {
+fn failed(problem: &str) -> Check {
     Check::warning(
         NAME,
         format!("no notification would arrive: {problem}"),

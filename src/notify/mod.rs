@@ -211,15 +211,8 @@ pub async fn run(mut current: NotifierReceiver, deps: NotifyDeps) {
             is_ending = !current.has_changed().unwrap_or_default();
         }
     }
-    let left = queue.clear();
-    if left > 0 {
-        emit_loss(
-            &deps,
-            left,
-            NotificationLoss::Failed,
-            "the process ended first",
-        );
-    }
+    let problem = "the process ended first";
+    emit_loss(&deps, queue.clear(), NotificationLoss::Failed, problem);
 }
 
 /// A notifier as long as its config is in force.
@@ -245,10 +238,8 @@ impl ActiveNotifier<'_> {
                     sidecar: status.location(),
                     queued_at: now,
                 });
-                if dropped > 0 {
-                    let problem = "more changes came than the webhook accepted";
-                    emit_loss(deps, dropped, NotificationLoss::Dropped, problem);
-                }
+                let problem = "more changes came than the webhook accepted";
+                emit_loss(deps, dropped, NotificationLoss::Dropped, problem);
             }
         }
     }
@@ -264,11 +255,10 @@ impl ActiveNotifier<'_> {
                 () = requests_drained(drain) => return true,
             };
             match self.deliver_one(&queued).await {
-                DeliveryEnd::Delivered => {}
                 DeliveryEnd::Replaced => return false,
                 // At shutdown there is no time for more.
                 DeliveryEnd::GivenUp if drain.phase() > Phase::Serving => return true,
-                DeliveryEnd::GivenUp => {}
+                DeliveryEnd::Delivered | DeliveryEnd::GivenUp => {}
             }
         }
     }
@@ -333,7 +323,11 @@ enum DeliveryEnd {
     Replaced,
 }
 
+/// Counts and logs lost notifications, if there are any.
 fn emit_loss(deps: &NotifyDeps, count: usize, loss: NotificationLoss, problem: &str) {
+    if count == 0 {
+        return;
+    }
     NotificationsLost {
         count,
         loss,

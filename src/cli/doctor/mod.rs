@@ -57,15 +57,22 @@ pub(crate) struct Args {
     /// The text of that message. Default: the first text of a template, else a short test text.
     #[arg(long, value_name = "TEXT", requires = "send_to")]
     text: Option<String>,
-    /// Post one test notification to the webhook of `[notify]`; without this flag nothing is posted.
-    #[arg(long)]
-    notify_test: bool,
+    #[command(flatten)]
+    webhook: WebhookArgs,
     /// Run unverified probes too, without asking first (they send no message).
     #[arg(long)]
     yes: bool,
     /// Print one JSON object: `exit_code`, `failed`, `warnings`, `checks`, `send`.
     #[arg(long)]
     json: bool,
+}
+
+/// Arguments of the check of `[notify]`.
+#[derive(Debug, clap::Args)]
+struct WebhookArgs {
+    /// Post one test notification to the webhook of `[notify]`; without this flag nothing is posted.
+    #[arg(long)]
+    notify_test: bool,
 }
 
 const EXIT_CODES: &str = "Exit code: 0 nothing is wrong (a skipped check is not wrong); 1 warnings only; \
@@ -133,17 +140,18 @@ async fn webhook_check(
     credential_cache: &Arc<CredentialCache>,
     clock: &dyn Clock,
 ) -> Option<Check> {
-    if args.provider.is_some() && !args.notify_test {
+    if args.provider.is_some() && !args.webhook.notify_test {
         return None;
     }
     let Some(settings) = &loaded.notify else {
         let help = "add `[notify]` with a `webhook`, or leave `--notify-test` out";
         return args
+            .webhook
             .notify_test
             .then(|| Check::failed("webhook", "the config has no `[notify]`", help));
     };
     let now = clock.timestamp().to_string();
-    let test = args.notify_test.then(|| Notification::test(&now));
+    let test = args.webhook.notify_test.then(|| Notification::test(&now));
     Some(check_webhook(settings, credential_cache, test.as_ref()).await)
 }
 

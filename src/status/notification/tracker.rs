@@ -119,9 +119,10 @@ impl SubjectHistory {
         interval: Duration,
     ) -> Option<Notification> {
         let reported = (problem.event, problem.cause.clone());
-        let since = match problem.event {
-            NotificationEvent::TokenExpiring => self.expiry_known_since,
-            _ => self.observed_since,
+        let since = if problem.event == NotificationEvent::TokenExpiring {
+            self.expiry_known_since
+        } else {
+            self.observed_since
         };
         let is_early = now.since(since) < reporting_delay(problem.event)
             || self
