@@ -317,8 +317,10 @@ async fn an_answer_that_another_try_does_not_change_ends_the_delivery() {
     let mut refusing = receiver(&[400]).await;
     let stage = stage(Some(notifier(&refusing.url)));
     stage.quarantine();
-    stage.until_counted("failed", 1.0).await;
-    assert!(refusing.posts.recv().await.is_some());
+    stage.until_counted("failed", 2.0).await;
+    for event in ["provider-quarantined", "route-blocked"] {
+        assert!(refusing.posts.recv().await.unwrap().contains(event));
+    }
     tokio::time::sleep(Duration::from_mins(10)).await;
     assert!(refusing.posts.try_recv().is_err());
 }

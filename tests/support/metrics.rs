@@ -209,6 +209,7 @@ fn registry_in_use() -> Registry {
     }
     .emit(&telemetry);
     CaExpiry { at }.emit(&telemetry);
+    telemetry.init_notifications();
     SpansExported {
         count: 1,
         queued: 0,
