@@ -9,6 +9,7 @@ pub mod drain;
 pub mod entrypoint;
 pub mod file_limit;
 pub mod peer;
+mod reply_parser;
 pub mod resolver;
 pub mod screen;
 pub mod server;

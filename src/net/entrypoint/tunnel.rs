@@ -10,7 +10,7 @@ use http::header::{HOST, VIA};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::copy_bidirectional;
@@ -25,6 +25,7 @@ use crate::net::drain::{Drain, Phase};
 use crate::net::entrypoint::connection::{ConnectionContext, serve_inside_connect};
 use crate::net::entrypoint::response::{Rejected, ResponseBody};
 use crate::net::entrypoint::{Entrypoint, ListenerShared, RequestHandler};
+use crate::net::reply_parser::{client_builder, describe_head_error};
 use crate::net::screen;
 use crate::net::server::Stream;
 use crate::tls;
@@ -115,10 +116,17 @@ pub(super) async fn forward<C: RequestHandler>(
     }
     .ok_or_else(|| bad("the connection broke"))?;
     let sent = sender.send_request(Request::from_parts(parts, body)).await;
-    let mut response =
-        sent.map_err(|_| bad("the connection broke, or what came back is not HTTP/1.1"))?;
+    let mut response = sent.map_err(|error| bad(&broken_exchange(&error)))?;
     screen::strip_framing(response.headers_mut());
     Ok(response.map(Either::Right))
+}
+
+fn broken_exchange(error: &hyper::Error) -> String {
+    if error.is_parse() {
+        format!("it {}", describe_head_error(error))
+    } else {
+        "the connection broke".to_owned()
+    }
 }
 
 /// Starts TLS with a host that the request is forwarded to; its certificate must be valid for its name.
@@ -153,7 +161,7 @@ async fn http_handshake<S: Stream>(
     report: impl FnOnce(ByteCounts) + Send + 'static,
 ) -> Option<SendRequest<Incoming>> {
     let (far, counts) = MeteredStream::new(far);
-    let (sender, connection) = http1::handshake(TokioIo::new(far)).await.ok()?;
+    let (sender, connection) = client_builder().handshake(TokioIo::new(far)).await.ok()?;
     // Owned by its sender and the reply's body: it ends when both are gone.
     tokio::spawn(async move {
         connection.await.ok();

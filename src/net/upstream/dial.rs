@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -20,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::net::authority::{Authority, Scheme};
 use crate::net::byte_counters::MeteredStream;
+use crate::net::reply_parser::client_builder;
 use crate::net::resolver::{ResolveError, Resolver};
 use crate::net::server::Stream;
 use crate::net::settings::UpstreamSettings;
@@ -247,7 +247,8 @@ async fn http_handshake<S: Stream>(
     origin: &Authority,
 ) -> Result<UpstreamConnection, DialError> {
     let (stream, counts) = MeteredStream::new(stream);
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| {
+    let handshake = client_builder().handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = handshake.map_err(|_| {
         dial_error(
             Cause::Unreachable,
             format!("{origin} closed the connection at once"),

@@ -22,6 +22,7 @@ use crate::dialect::{ProviderRequest, Reply};
 use crate::file_error::describe_read_error;
 use crate::net::authority::{Authority, Scheme};
 use crate::net::drain::ClientConnection;
+use crate::net::reply_parser::{describe_body_error, describe_head_error};
 use crate::net::resolver::ResolverChange;
 use crate::net::screen;
 use crate::net::settings::UpstreamSettings;
@@ -295,8 +296,9 @@ impl UpstreamClient {
                 let detail = format!("{origin} sent more than {limit} bytes (status {status})");
                 Err(unreadable(detail))
             }
-            Ok(Err(_)) => Err(unreadable(format!(
-                "{origin} broke off its reply (status {status})"
+            Ok(Err(error)) => Err(unreadable(format!(
+                "{origin} {} (status {status})",
+                describe_body_error(&*error)
             ))),
             Err(_) => Err(ExchangeError::Unknown {
                 cause: Cause::Timeout,
@@ -353,7 +355,7 @@ fn connection_error(error: &hyper::Error, origin: &Authority, untouched: bool) -
     if error.is_parse() {
         return ExchangeError::Unknown {
             cause: Cause::ReplyUnreadable,
-            detail: format!("{origin} answered with something that is not HTTP/1.1"),
+            detail: format!("{origin} {}", describe_head_error(error)),
         };
     }
     ExchangeError::Unknown {

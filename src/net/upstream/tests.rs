@@ -215,6 +215,96 @@ async fn failures_after_the_request_are_in_doubt() {
     assert!(packed.to_string().contains("compressed"), "{packed}");
 }
 
+/// A reply of these header lines, in one piece.
+async fn headed(lines: String) -> Result<Reply, ExchangeError> {
+    let text = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{lines}\r\nok");
+    let address = server(move |_, mut stream| {
+        let text = text.clone();
+        async move {
+            request(&mut stream).await.unwrap();
+            stream.write_all(text.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    client().exchange(post("http", address), 5 * SECOND).await
+}
+
+#[tokio::test]
+async fn replies_that_are_not_quite_http_are_read() {
+    let many: String = (0..250).map(|at| format!("X-{at}: 1\r\n")).collect();
+    for (lines, value) in [
+        ("X-A: 1\r\n".to_owned(), "1"),
+        ("X-A: 1\r\n 2\r\n\t3\r\n".to_owned(), "1 2 3"),
+        ("X-A : 1\r\n".to_owned(), "1"),
+        ("X-A\t: 1\r\n".to_owned(), "1"),
+        ("X-A: 1\nX-B: 2\n".to_owned(), "1"),
+        ("this is not a header\r\nX-A: 1\r\n".to_owned(), "1"),
+        ("X B: 1\r\nX-A: 1\r\n".to_owned(), "1"),
+        (format!("{many}X-A: 1\r\n"), "1"),
+        (format!("X-Long: {}\r\nX-A: 1\r\n", "x".repeat(60_000)), "1"),
+    ] {
+        let shown: String = lines.chars().take(60).collect();
+        let reply = headed(lines)
+            .await
+            .unwrap_or_else(|error| panic!("{shown:?}: {error}"));
+        let read = reply
+            .headers
+            .get("x-a")
+            .map(|value| value.to_str().unwrap());
+        let read = read.map(|value| value.split_whitespace().collect::<Vec<_>>().join(" "));
+        assert_eq!(read.as_deref(), Some(value), "{shown:?}");
+        assert_eq!(&reply.body[..], b"ok", "{shown:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_read_is_named_for_what_it_is() {
+    let many: String = (0..300).map(|at| format!("X-{at}: 1\r\n")).collect();
+    for lines in [many, format!("X-Long: {}\r\n", "x".repeat(70_000))] {
+        let lost = headed(lines).await.unwrap_err();
+        assert_eq!(cause(&lost), ("unknown", Cause::ReplyUnreadable));
+        assert!(
+            lost.to_string()
+                .contains("more than 256 headers or more than 64 KiB"),
+            "{lost}"
+        );
+    }
+    for (answer, why) in [
+        (
+            &b"220 mail.test ESMTP\r\n\r\n"[..],
+            "not HTTP/1.1 (invalid HTTP version",
+        ),
+        (
+            b"HTTP/1.1 99999 OK\r\n\r\n",
+            "not HTTP/1.1 (invalid HTTP status-code",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\nok",
+            "not HTTP/1.1 (invalid content-length",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+            "not HTTP/1.1 (invalid content-length",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ntwo\r\nok\r\n0\r\n\r\n",
+            "chunks are not valid (status 200)",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok",
+            "broke off its reply (status 200)",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhal",
+            "broke off its reply (status 200)",
+        ),
+    ] {
+        let lost = lost(answer).await;
+        assert_eq!(cause(&lost), ("unknown", Cause::ReplyUnreadable), "{lost}");
+        assert!(lost.to_string().contains(why), "{lost}");
+    }
+}
+
 #[tokio::test]
 async fn silence_after_the_request_is_in_doubt() {
     let address = server(|_, mut stream| async move {
