@@ -116,7 +116,7 @@ impl Admin {
             }
             (_, Pages::All) => plain_response(
                 StatusCode::NOT_FOUND,
-                "Not here. See /, /status.json, /metrics, /live and /ready.\n",
+                "Not here. See /, /status.json, /runbook, /metrics, /live and /ready.\n",
             ),
             (_, Pages::Probes) => plain_response(
                 StatusCode::NOT_FOUND,

@@ -11,9 +11,9 @@ use crate::sms::{Cause, Certainty};
 use crate::status::headline;
 use crate::status::{
     AttemptStatus, BalanceStatus, BuildStatus, ConfigStatus, ConnectionsStatus, EntrypointStatus,
-    Headline, MessageCounts, ProviderStatus, RecentFailures, ReloadStatus, RequestStatus,
-    RouteStatus, SendsLastDay, SendsLastHour, Status, TlsRejectionStatus, VaultEntryStatus,
-    VaultStatus, relative_time, sum,
+    Headline, MessageCounts, ProviderStatus, RecentFailures, RecentSends, ReloadStatus,
+    RequestStatus, RouteStatus, SendsLastDay, SendsLastHour, Status, TlsRejectionStatus,
+    VaultEntryStatus, VaultStatus, relative_time, sum,
 };
 use crate::telemetry::{
     AccountNote, AttemptNote, EntrypointStats, HealthNote, ProviderSummary, RequestNote, RouteNote,
@@ -21,6 +21,8 @@ use crate::telemetry::{
 };
 
 const DAY: u64 = 86_400;
+/// The window of rate and latency.
+const RECENT_MINUTES: u64 = 15;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Builds each part of the status from one snapshot.
@@ -150,6 +152,10 @@ impl StatusBuilder<'_> {
                 at: format_time(money.at),
                 daily_spend: money.daily_spend,
             });
+        self.fill_traffic(status, account);
+    }
+
+    fn fill_traffic(self, status: &mut ProviderStatus, account: &AccountNote) {
         let row = |category| account.hour.counts(category, self.0.now);
         status.hour = SendsLastHour {
             accepted: row(0),
@@ -163,6 +169,31 @@ impl StatusBuilder<'_> {
             sent: (0..4).map(of_day).sum(),
             seconds: self.0.now.0.as_secs().min(DAY),
         };
+        status.last_accepted_at = account.last_accepted.map(format_time);
+        status.recent = self.recent_sends(account);
+    }
+
+    /// The sends of the last 15 periods of a minute; the current one is not over yet.
+    fn recent_sends(self, account: &AccountNote) -> RecentSends {
+        let uptime = self.0.now.0.as_secs();
+        let begun = (RECENT_MINUTES - 1) * 60 + uptime % 60;
+        let of = |category| -> u64 {
+            let row = account.hour.counts(category, self.0.now);
+            let latest = row.iter().rev().take(RECENT_MINUTES as usize);
+            latest.copied().map(u64::from).sum()
+        };
+        let (accepted, sent) = (of(0), (0..4).map(of).sum());
+        let seconds = begun.min(uptime);
+        RecentSends {
+            accepted,
+            sent,
+            seconds,
+            per_minute: rate_per_minute(sent, seconds),
+            p95_ms: account
+                .durations
+                .p95(self.0.now, Duration::from_mins(RECENT_MINUTES))
+                .map(millis),
+        }
     }
 
     fn fill_health(self, status: &mut ProviderStatus, health: &HealthNote) {
@@ -438,6 +469,12 @@ fn attempt_status(note: &AttemptNote) -> AttemptStatus {
         provider_message: note.provider_message.clone(),
         took_ms: millis(note.duration),
     }
+}
+
+/// To one decimal. A shorter period than a minute counts as one, because a rate is not known sooner.
+fn rate_per_minute(count: u64, seconds: u64) -> f64 {
+    let tenths = (count * 600 + seconds.max(60) / 2) / seconds.max(60);
+    f64::from(u32::try_from(tenths).unwrap_or(u32::MAX)) / 10.0
 }
 
 fn millis(took: Duration) -> u64 {

@@ -491,7 +491,7 @@ pub fn cause_phrase(
 }
 
 /// `or ip-not-allowed or clock-skew`.
-pub(crate) fn alternatives_phrase(alternatives: &[impl AsRef<str>]) -> String {
+fn alternatives_phrase(alternatives: &[impl AsRef<str>]) -> String {
     let names: Vec<&str> = alternatives.iter().map(AsRef::as_ref).collect();
     format!("or {}", names.join(" or "))
 }

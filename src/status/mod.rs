@@ -24,7 +24,6 @@ pub use config::{BuildStatus, ConfigStatus, ReloadStatus, VaultEntryStatus, Vaul
 pub use control::{
     ControlError, ControlReply, ProviderReport, ReloadReport, SendReport, SendRequest,
 };
-pub(crate) use headline::alternatives_phrase;
 pub use headline::{Deliverability, cause_phrase};
 pub use notification::{
     Notification, NotificationEvent, NotificationFormat, NotificationSubject, NotificationTracker,
@@ -158,6 +157,10 @@ pub struct ProviderStatus {
     pub token_expires_at: Option<String>,
     /// The balance that the service last reported.
     pub balance: Option<BalanceStatus>,
+    /// When it last accepted a message.
+    pub last_accepted_at: Option<String>,
+    /// Sends of the last 15 minutes.
+    pub recent: RecentSends,
     /// Sends of the last hour.
     pub hour: SendsLastHour,
     /// Sends of the last day.
@@ -197,6 +200,38 @@ impl BalanceStatus {
     }
 }
 
+/// Sends of the last 15 minutes, for rate and latency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecentSends {
+    /// How many were accepted.
+    pub accepted: u64,
+    /// How many there were in total.
+    pub sent: u64,
+    /// The period in seconds: 15 minutes, or the time since the sidecar started.
+    pub seconds: u64,
+    /// How many there were in a minute, on average.
+    pub per_minute: f64,
+    /// The time in ms that 95 of 100 did not exceed; none if nothing was written. At most the last 200 count.
+    pub p95_ms: Option<u64>,
+}
+
+impl RecentSends {
+    /// `7 of 8 accepted, 0.5 per minute, p95 240 ms`, or `nothing was sent`.
+    pub fn summary(&self) -> String {
+        if self.sent == 0 {
+            return "nothing was sent".to_owned();
+        }
+        let p95 = self
+            .p95_ms
+            .map_or_else(String::new, |p95| format!(", p95 {p95} ms"));
+        format!(
+            "{} of {} accepted, {} per minute{p95}",
+            self.accepted, self.sent, self.per_minute
+        )
+    }
+}
+
 /// Sends by outcome, for each of the last sixty minutes, oldest first. The last minute is not over yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -220,6 +255,25 @@ impl SendsLastHour {
             ("unknown", &self.unknown),
             ("unsent", &self.unsent),
         ]
+    }
+
+    /// How many were sent in the busiest minute.
+    pub fn busiest_minute(&self) -> u64 {
+        let rows = self.by_outcome();
+        let sent = |minute: usize| {
+            rows.iter()
+                .filter_map(|(_, row)| row.get(minute))
+                .map(|count| u64::from(*count))
+                .sum()
+        };
+        (0..self.accepted.len()).map(sent).max().unwrap_or_default()
+    }
+
+    /// How many minutes ago one was last not accepted: 0 in the current minute; none if all were accepted.
+    pub fn last_failure_minutes_ago(&self) -> Option<usize> {
+        let [_, failures @ ..] = self.by_outcome();
+        let failed = |row: &[u32]| row.iter().rev().position(|count| *count > 0);
+        failures.iter().filter_map(|(_, row)| failed(row)).min()
     }
 
     /// `118 accepted, 3 rejected`, or `nothing was sent`.
@@ -317,6 +371,7 @@ impl RequestStatus {
     }
 }
 
+/// The sum of the counts.
 pub(crate) fn sum(row: &[u32]) -> u64 {
     row.iter().copied().map(u64::from).sum()
 }

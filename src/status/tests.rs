@@ -13,7 +13,7 @@ use crate::sms::{
     AttemptKind, Cause, Certainty, Entrypoint, Msisdn, Operation, Outcome, ProviderId,
     RequestResult,
 };
-use crate::status::{Deliverability, Status, build};
+use crate::status::{Deliverability, RecentSends, Status, build};
 use crate::telemetry::{
     AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, ConfigSummary,
     ConnectionDenialReason, ConnectionDenied, CredentialLoaded, FileLimitLow, HealthStateChanged,
@@ -461,6 +461,45 @@ fn the_last_fifty_requests_are_kept_masked_and_outcomes_are_counted_per_minute()
         (40, 20)
     );
     assert_eq!(status.routes[0].last_provider.as_deref(), Some("a"));
+}
+
+#[test]
+fn a_provider_shows_when_it_last_accepted_its_rate_and_its_latency() {
+    let fixture = fixture();
+    let recent = || {
+        let status = fixture.status();
+        let provider = status.provider("a").unwrap();
+        (provider.last_accepted_at.clone(), provider.recent)
+    };
+    assert_eq!(recent(), (None, RecentSends::default()));
+    assert_eq!(recent().1.summary(), "nothing was sent");
+    for _ in 0..3 {
+        fixture.accept("a");
+    }
+    fixture.pass(30);
+    let unsent = Outcome::Unsent(Cause::Unreachable);
+    fixture.send("a", &unsent, RequestResult::NotSent);
+    let (last, counts) = recent();
+    assert_eq!(last.as_deref(), Some("2026-11-25T16:20:00Z"));
+    assert_eq!(
+        counts,
+        RecentSends {
+            accepted: 3,
+            sent: 4,
+            seconds: 30,
+            per_minute: 4.0,
+            p95_ms: Some(80),
+        }
+    );
+    fixture.pass(570);
+    assert_eq!(
+        recent().1.summary(),
+        "3 of 4 accepted, 0.4 per minute, p95 80 ms"
+    );
+    fixture.pass(600);
+    let (last, counts) = recent();
+    assert_eq!(last.as_deref(), Some("2026-11-25T16:20:00Z"));
+    assert_eq!((counts.sent, counts.seconds, counts.p95_ms), (0, 840, None));
 }
 
 #[test]

@@ -8,7 +8,7 @@ import { hostname } from 'node:os';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { PHONE, WIDE, closeBrowser, open, shot } from './lib/browser.js';
+import { DESK, PHONE, WIDE, closeBrowser, open, shot } from './lib/browser.js';
 import { call, cli, freePort, get } from './lib/sidecar.js';
 import { MARKUP, SITUATIONS, settled } from './lib/situations.js';
 import { TEXT, delivered, eventually, sendAs, stage } from './lib/stage.js';
@@ -41,7 +41,7 @@ for (const [name, shown] of Object.entries(SHOWN)) {
   test(`the page in a browser: ${name}`, async (t) => {
     const { proxy } = await SITUATIONS[name](t);
     for (const [look, options] of Object.entries({
-      'wide-light': { viewport: WIDE }, 'wide-dark': { viewport: WIDE, colour: 'dark' },
+      'desk-light': { viewport: DESK }, 'wide-light': { viewport: WIDE }, 'wide-dark': { viewport: WIDE, colour: 'dark' },
       'phone-light': { viewport: PHONE }, 'phone-dark-no-script': { viewport: PHONE, colour: 'dark', script: false },
     })) {
       const page = await open(t, proxy.admin, options);
@@ -113,7 +113,7 @@ test('the console in a remedy is a link without referrer; an address in a reply 
   for (const script of [true, false]) {
     const page = await open(t, proxy.admin, { script });
     if (script) await page.waitForFunction(() => document.getElementById('fresh').textContent === 'Live');
-    const links = page.locator('main a[href]');
+    const links = page.locator('main a[href^=http]');
     assert.deepEqual(await links.evaluateAll((all) => all.map((a) => [a.getAttribute('href'), a.rel, a.textContent, a.closest('div').className])), [
       ['https://cabinet.smsxabar.uz', 'noopener noreferrer', 'https://cabinet.smsxabar.uz', 'remedy'],
     ]);
@@ -128,7 +128,7 @@ test('the console in a remedy is a link without referrer; an address in a reply 
   const page = await open(t, proxy.admin);
   const requested = [];
   await page.route('https://cabinet.smsxabar.uz/**', (route) => { requested.push(route.request().headers()); return route.fulfill({ contentType: 'text/html', body: '<p>cabinet</p>' }); });
-  await page.locator('main a[href]').click();
+  await page.locator('main a[href^=http]').click();
   await page.waitForURL('https://cabinet.smsxabar.uz/');
   assert.deepEqual(requested.map(({ referer }) => referer), [undefined]);
 });
@@ -203,7 +203,7 @@ test('by keyboard: a skip link, every stop visible, in the order of the page', a
     if (!stop) break;
     stops.push(stop);
   }
-  assert.deepEqual(stops.map(({ name }) => name), ['Skip to the answer', 'What the reload said', 'status.json', 'metrics', 'ready', 'live']);
+  assert.deepEqual(stops.map(({ name }) => name), ['Skip to the answer', 'What the reload said', 'status.json', 'runbook', 'metrics', 'ready', 'live']);
   for (const { name, seen } of stops) assert.ok(seen, `${name} shows no focus`);
   assert.deepEqual(stops.map(({ top }) => top), stops.map(({ top }) => top).sort((a, b) => a - b));
   await page.locator('.skip').focus();
@@ -224,9 +224,59 @@ test('for a screen reader: landmarks, one h1, no skipped level, a table with cap
     assert.equal(await table.getByRole('columnheader').count(), 5);
     assert.equal(await table.getByRole('rowheader').count(), 7);
     assert.equal(await page.locator('th:not([scope])').count(), 0);
+    assert.equal(await page.locator('figure figcaption').count(), 2);
     assert.equal(await page.locator('svg:not([aria-hidden=true])').count(), 0, 'what is drawn is also in words beside it');
     assert.equal(await page.locator('html[lang=en]').count(), 1);
   }
+});
+
+test('with two providers the last requests are seen without scrolling at 1280×800', async (t) => {
+  const { proxy } = await SITUATIONS.rejected(t);
+  const page = await open(t, proxy.admin, { viewport: DESK });
+  for (const what of ['h1', '#routes', '#requests', 'tbody tr:nth-child(4)', '.provider:first-of-type .state']) {
+    const { y, height } = await page.locator(what).first().boundingBox();
+    assert.ok(y >= 0 && y + height <= DESK.height, `${what} ends at ${y + height}`);
+  }
+});
+
+test('each cause leads to its heading in the runbook of this build; alternatives are numbered', async (t) => {
+  const { proxy } = await SITUATIONS.rejected(t);
+  const json = JSON.parse((await get(`${proxy.admin}/status.json`)).body);
+  const [{ cause, alternatives }] = json.providers;
+  assert.ok(alternatives.length > 1, `${alternatives}`);
+  for (const script of [true, false]) {
+    const page = await open(t, proxy.admin, { script });
+    assert.equal(await page.locator('.candidates').evaluate((list) => getComputedStyle(list).listStyleType), 'decimal');
+    assert.deepEqual(await page.locator('ol.candidates a').allInnerTexts(), [cause, ...alternatives]);
+    const links = await page.locator('main a.cause-link').evaluateAll((all) => all.map((a) => [a.getAttribute('href'), a.textContent]));
+    assert.ok(links.length >= alternatives.length + 4, 'card, list, request and attempt');
+    for (const [href, name] of links) assert.equal(href, `/runbook#${name}`);
+    await page.locator('main a.cause-link').first().click();
+    await page.waitForURL(`${proxy.admin}/runbook#${cause}`);
+    const { y } = await page.locator(`h2#${cause}`).boundingBox();
+    assert.ok(y >= 0 && y < 300, `the heading is at ${y}`);
+    assert.match(await page.locator('main').innerText(), /What to do\./);
+    if (script) await accessible(page, 'runbook');
+    await shot(page, `runbook-${script ? 'wide' : 'no-script'}`);
+    const { scrollWidth, clientWidth } = await widths(page);
+    assert.ok(scrollWidth <= clientWidth, `${scrollWidth} wide in ${clientWidth}`);
+    assert.deepEqual(page.complaints, []);
+  }
+});
+
+test('a provider shows when it last accepted, its rate and its latency: on page, in JSON and on a terminal', async (t) => {
+  const { proxy } = await SITUATIONS.well(t);
+  const json = JSON.parse((await get(`${proxy.admin}/status.json`)).body);
+  const { last_accepted_at: last, recent } = json.providers.find(({ provider }) => provider === 'playmobile');
+  assert.equal(last, json.requests[0].at);
+  assert.deepEqual([recent.accepted, recent.sent, recent.per_minute], [9, 9, 9]);
+  assert.ok(Number.isInteger(recent.p95_ms), JSON.stringify(recent));
+  const page = await open(t, proxy.admin, { script: false });
+  const facts = await page.locator('.provider').filter({ hasText: 'playmobile' }).locator('.facts').innerText();
+  assert.match(facts, /Last accepted\s+\d\d:\d\d:\d\d UTC \(.+\)\s+Last 15 min\s+9 of 9 accepted, 9 per minute, p95 \d+ ms/);
+  assert.match(await page.locator('figcaption').first().innerText(), /^Last hour: 9 accepted; at most \d in a minute$/);
+  assert.match(await page.locator('.axis').first().innerText(), /^60 min ago\s+45\s+30\s+15\s+now$/);
+  assert.match(cli('status', '--config', proxy.file).stdout, /\n {6}recent {5}last accepted \d\d:\d\d:\d\d UTC \(.+\); in 15 min 9 of 9 accepted, 9 per minute, p95 \d+ ms\n/);
 });
 
 test('a state is shown by shape and word, not by colour alone', async (t) => {

@@ -7,7 +7,7 @@ use crate::status::{ConfigStatus, ConnectionsStatus, EntrypointStatus, Status, V
 
 pub(super) fn vaults(status: &Status) -> Markup {
     html! {
-        section aria-labelledby="vaults" {
+        section.vault-list aria-labelledby="vaults" {
             h2 #vaults { "Vaults" }
             @for vault in &status.vaults {
                 h3 { (vault.vault) span.muted { " " (vault.kind) } }
@@ -46,7 +46,7 @@ fn vault_entry_item(entry: &VaultEntryStatus, now: &str) -> Markup {
 pub(super) fn config(status: &Status) -> Markup {
     let (config, build) = (&status.config, &status.build);
     html! {
-        section aria-labelledby="config" {
+        section.config aria-labelledby="config" {
             h2 #config { "Config and build" }
             dl.facts {
                 div { dt { "Config" } dd { code { (config.file) } @if let Some(at) = &config.loaded_at { span.muted { " loaded " (time_element(at, &status.at)) } } } }

@@ -1,9 +1,10 @@
 //! The last hour of one provider as a chart. Accepted sends are above the line and the others below it, so
-//! that the position shows a problem before the colour does. The counts are next to it as text.
+//! that the position shows a problem before the colour does. Below it are the time axis and, as text, what
+//! the chart shows; the colours of the counts are its legend.
 
 use maud::{Markup, html};
 
-use crate::status::SendsLastHour;
+use crate::status::{SendsLastHour, sum};
 
 /// Height of the areas above and below the line, in units of the drawing.
 const ACCEPTED_HEIGHT: u32 = 30;
@@ -22,11 +23,63 @@ struct Bar {
     height: u32,
 }
 
-/// The chart, hidden from screen readers, which read the counts as text.
-pub(super) fn hour_chart(hour: &SendsLastHour) -> Markup {
+/// Every quarter of an hour has a mark and a label.
+const MARK_MINUTES: usize = 15;
+
+/// The chart with its axis and its text.
+pub(super) fn hour_figure(hour: &SendsLastHour) -> Markup {
+    html! {
+        figure {
+            (hour_chart(hour))
+            div.axis aria-hidden="true" { @for label in axis_labels(hour.accepted.len()) { span { (label) } } }
+            figcaption {
+                "Last hour: "
+                @if hour.busiest_minute() == 0 { "nothing was sent" } @else { (counts(hour)) "; at most " (hour.busiest_minute()) " in a minute" }
+                @if let Some(ago) = hour.last_failure_minutes_ago() { "; the last failure " (minutes_ago(ago)) }
+            }
+        }
+    }
+}
+
+/// The counts above zero, each in the colour of its bars.
+fn counts(hour: &SendsLastHour) -> Markup {
+    let rows = hour.by_outcome();
+    let counts = rows.iter().map(|(word, row)| (*word, sum(row)));
+    let shown: Vec<(&str, u64)> = counts.filter(|(_, count)| *count > 0).collect();
+    html! {
+        @for (at, (word, count)) in shown.iter().enumerate() {
+            @if at > 0 { ", " } span class={ "key " (word) } { (count) " " (word) }
+        }
+    }
+}
+
+/// `60 min ago`, `45`, `30`, `15`, `now`.
+fn axis_labels(minutes: usize) -> Vec<String> {
+    let label = |ago: usize| match ago {
+        0 => "now".to_owned(),
+        ago if ago == minutes => format!("{ago} min ago"),
+        ago => ago.to_string(),
+    };
+    (0..=minutes)
+        .rev()
+        .step_by(MARK_MINUTES)
+        .map(label)
+        .collect()
+}
+
+fn minutes_ago(minutes: usize) -> String {
+    match minutes {
+        0 => "less than a minute ago".to_owned(),
+        minutes => format!("{minutes} min ago"),
+    }
+}
+
+/// The drawing, hidden from screen readers, which read the same as text.
+fn hour_chart(hour: &SendsLastHour) -> Markup {
     let (minutes, bars) = (hour.accepted.len(), bars(hour));
     html! {
         svg.strip viewBox={ "0 0 " (minutes * MINUTE_WIDTH) " " (ACCEPTED_HEIGHT + FAILED_HEIGHT + 1) } preserveAspectRatio="none" aria-hidden="true" focusable="false" {
+            @for mark in (0..=minutes).step_by(MARK_MINUTES) { rect.mark x=(mark * MINUTE_WIDTH) y="0" width=".6" height=(ACCEPTED_HEIGHT + FAILED_HEIGHT + 1) {} }
             @for bar in &bars { rect class=(bar.class) x=(bar.x) y=(bar.y) width=(MINUTE_WIDTH - 1) height=(bar.height) {} }
             rect.line x="0" y=(ACCEPTED_HEIGHT) width=(minutes * MINUTE_WIDTH) height="1" {}
         }
@@ -115,6 +168,37 @@ mod tests {
             ]
         );
         assert!(super::bars(&hour(0, 0, 0)).is_empty());
+    }
+
+    #[test]
+    fn the_chart_has_an_axis_and_says_what_it_shows() {
+        let row = |last: &[u32]| [vec![0; 60 - last.len()], last.to_vec()].concat();
+        let busy = SendsLastHour {
+            accepted: row(&[9, 0, 2]),
+            rejected: row(&[3, 0, 0]),
+            unknown: row(&[]),
+            unsent: row(&[1, 0]),
+        };
+        let shown = |hour: &SendsLastHour| hour_figure(hour).into_string();
+        let page = shown(&busy);
+        for part in [
+            "<span>60 min ago</span><span>45</span><span>30</span><span>15</span><span>now</span>",
+            "<span class=\"key accepted\">11 accepted</span>, <span class=\"key rejected\">3 rejected</span>, \
+             <span class=\"key unsent\">1 unsent</span>; at most 12 in a minute; the last failure 1 min ago<",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        assert_eq!(page.matches("class=\"mark\"").count(), 5);
+        let quiet = shown(&SendsLastHour::default());
+        assert!(
+            quiet.contains("Last hour: nothing was sent</figcaption>"),
+            "{quiet}"
+        );
+        let now = SendsLastHour {
+            unknown: row(&[1]),
+            ..busy
+        };
+        assert!(shown(&now).contains("the last failure less than a minute ago"));
     }
 
     #[test]

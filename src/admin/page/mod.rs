@@ -1,5 +1,6 @@
 //! The status page: markup from the status, and the few files that it loads from the same address. External
-//! text is always escaped by the macro; no markup is built from a string. The page works without
+//! text is always escaped by the macro; no markup is built from a string, except the runbook, whose text is
+//! compiled in. The page works without
 //! JavaScript: `status.js` only fetches the page again and applies the changes.
 
 mod components;
@@ -7,6 +8,7 @@ mod config;
 mod hour_chart;
 mod providers;
 mod requests;
+mod runbook;
 
 #[cfg(test)]
 mod tests;
@@ -31,8 +33,11 @@ const ASSETS: [(&str, &str, &str); 3] = [
     ("/icon.svg", "image/svg+xml", include_str!("icon.svg")),
 ];
 
-/// A file of the page, with its content type.
+/// A file of the page, or the runbook, with its content type.
 pub(super) fn asset(path: &str) -> Option<(&'static str, &'static str)> {
+    if path == runbook::PATH {
+        return Some(("text/html; charset=utf-8", runbook::page()));
+    }
     ASSETS
         .iter()
         .find(|(name, ..)| *name == path)
@@ -64,7 +69,7 @@ pub(super) fn render_page(status: &Status, waiting: &[&str]) -> String {
                 main #main tabindex="-1" { (content(status, waiting)) }
                 footer {
                     nav aria-label="Other pages" {
-                        a href="/status.json" { "status.json" } " " a href="/metrics" { "metrics" } " " a href="/ready" { "ready" } " "
+                        a href="/status.json" { "status.json" } " " a href=(runbook::PATH) { "runbook" } " " a href="/metrics" { "metrics" } " " a href="/ready" { "ready" } " "
                         a href="/live" { "live" }
                     }
                     p { "Nothing here changes anything. All times are UTC" span #zone {} "." }
@@ -116,7 +121,7 @@ fn headline_section(status: &Status, waiting: &[&str]) -> Markup {
 
 fn routes_section(status: &Status) -> Markup {
     html! {
-        section aria-labelledby="routes" {
+        section.route-list aria-labelledby="routes" {
             h2 #routes { "Routes" }
             ul.routes { @for route in &status.routes { li { (route_item(route, status)) } } }
         }

@@ -5,20 +5,21 @@ use maud::{Markup, html};
 use crate::admin::page::components::{
     StatusIcon, inline_code, remedy_markup, sentence, status_icon, time_element,
 };
-use crate::admin::page::hour_chart::hour_chart;
+use crate::admin::page::hour_chart::hour_figure;
+use crate::admin::page::runbook::cause_link;
 use crate::diagnosis::format_duration;
-use crate::status::{ProviderStatus, Status, alternatives_phrase};
+use crate::sms::Cause;
+use crate::status::{ProviderStatus, Status};
 
 /// All providers, unavailable ones first.
 pub(super) fn section(status: &Status) -> Markup {
     html! {
-        section aria-labelledby="providers" {
+        section.provider-list aria-labelledby="providers" {
             h2 #providers { "Providers" }
             @for (at, provider) in status.providers.iter().enumerate() { (provider_card(provider, at, &status.at)) }
             p.legend {
-                "Each strip is the last hour, a minute a bar: "
-                span.key.accepted { "accepted" } " stands; " span.key.rejected { "rejected" } ", " span.key.unknown { "unknown" } " and "
-                span.key.unsent { "unsent" } " hang below the line."
+                "Each strip is the last hour, one bar a minute. Above the line: " span.key.accepted { "accepted" } ". Below it: "
+                span.key.rejected { "rejected" } ", " span.key.unknown { "unknown" } " and " span.key.unsent { "unsent" } "."
             }
         }
     }
@@ -42,10 +43,7 @@ fn provider_card(provider: &ProviderStatus, at: usize, now: &str) -> Markup {
                 }
             }
             (cause_details(provider))
-            figure {
-                (hour_chart(&provider.hour))
-                figcaption { "Last hour: " (provider.hour.summary()) }
-            }
+            (hour_figure(&provider.hour))
             (provider_facts(provider, now))
         }
     }
@@ -72,14 +70,27 @@ fn cause_details(provider: &ProviderStatus) -> Markup {
                     div.cause {
                         dt { "Cause" }
                         dd {
-                            strong { (cause) }
+                            strong { (cause_link(cause)) }
                             @if let Some(certainty) = certainty { " " span.certainty { (certainty) } }
-                            @if !provider.alternatives.is_empty() { span.muted { " " (alternatives_phrase(&provider.alternatives)) } }
+                            @if !provider.alternatives.is_empty() { (candidates(cause, &provider.alternatives)) }
                         }
                     }
                 }
                 @if let Some(remedy) = &provider.remedy { div.remedy { dt { "To do" } dd { (remedy_markup(remedy)) } } }
                 @if let Some(evidence) = &provider.evidence { div.evidence { dt { "Evidence" } dd { (inline_code(evidence)) } } }
+            }
+        }
+    }
+}
+
+/// The possible causes, in the order in which to check them.
+fn candidates(cause: &str, alternatives: &[String]) -> Markup {
+    let meaning = |cause: &str| cause.parse().map(Cause::meaning).ok();
+    html! {
+        p { "It can be one of these. Check them in this order:" }
+        ol.candidates {
+            @for cause in std::iter::once(cause).chain(alternatives.iter().map(String::as_str)) {
+                li { (cause_link(cause)) @if let Some(meaning) = meaning(cause) { span.muted { ": " (meaning) } } }
             }
         }
     }
@@ -112,6 +123,8 @@ fn provider_facts(provider: &ProviderStatus, now: &str) -> Markup {
                     }
                 }
             }
+            @if let Some(at) = &provider.last_accepted_at { div { dt { "Last accepted" } dd { (time_element(at, now)) } } }
+            @if provider.recent.sent > 0 { div { dt { "Last 15 min" } dd { (provider.recent.summary()) } } }
             @if provider.day.sent > 0 {
                 div { dt { "Last day" } dd { (provider.day.accepted) " of " (provider.day.sent) " accepted" } }
             }

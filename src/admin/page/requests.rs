@@ -3,12 +3,13 @@
 use maud::{Markup, html};
 
 use crate::admin::page::components::{StatusIcon, status_icon, time_element};
+use crate::admin::page::runbook::cause_link;
 use crate::status::{AttemptStatus, RequestStatus, Status};
 
 /// A table on a wide screen and a list of cards on a phone, where the ARIA roles keep it a table.
 pub(super) fn section(status: &Status) -> Markup {
     html! {
-        section aria-labelledby="requests" {
+        section.request-list aria-labelledby="requests" {
             h2 #requests { "Last requests" }
             @if status.requests.is_empty() {
                 p.muted { "No request has arrived yet. The backend must send its SMS requests through the sidecar." }
@@ -49,7 +50,7 @@ fn request_row(call: &RequestStatus, now: &str) -> Markup {
             }
             td.result role="cell" {
                 (status_icon(shape)) " " (call.result)
-                @if let Some(cause) = &call.cause { span.muted { " " (cause) } }
+                @if let Some(cause) = &call.cause { span.muted { " " (cause_link(cause)) } }
             }
             td.tried role="cell" { @if call.duplicate { span.muted { "duplicate, not sent again" } } @else if call.attempts.is_empty() { span.muted { "none" } } @else { ol { @for each in &call.attempts { li { (attempt_item(each)) } } } } }
             td.took role="cell" { (call.took_ms) " ms" }
@@ -62,7 +63,7 @@ fn attempt_item(attempt: &AttemptStatus) -> Markup {
         (attempt.provider)
         @if attempt.kind != "send" { " " (attempt.kind) }
         " " span class={ "word " (attempt.outcome) } { (attempt.outcome) }
-        @if let Some(cause) = &attempt.cause { " " (cause) }
+        @if let Some(cause) = &attempt.cause { " " (cause_link(cause)) }
         @if let Some(status) = attempt.status { " " (status) }
         @if let Some(says) = &attempt.provider_message { " " q { (says) } }
     }

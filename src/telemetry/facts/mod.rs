@@ -4,6 +4,7 @@
 
 mod config_summary;
 mod notes;
+mod recent_durations;
 mod recent_results;
 mod rolling_counts;
 
@@ -203,10 +204,21 @@ impl StatusStore {
             return;
         }
         let now = self.clock.now();
+        let at = self.clock.wall_clock();
         let place = outcome_index(event.outcome);
         self.update_account(event.provider, |account| {
             account.hour.increment(place, now);
             account.day.increment(place, now);
+            match event.outcome {
+                Outcome::Accepted { .. } => {
+                    account.last_accepted = Some(at);
+                    account.durations.record(event.duration, now);
+                }
+                Outcome::Rejected(_) | Outcome::Unknown(_) => {
+                    account.durations.record(event.duration, now);
+                }
+                Outcome::Unsent(_) => {}
+            }
             if let Some(works) = event.outcome.shows_working() {
                 account.recent.record(works, now);
             }

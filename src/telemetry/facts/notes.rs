@@ -7,6 +7,7 @@ use crate::diagnosis::Diagnosis;
 use crate::policy::HealthState;
 use crate::secret::Version;
 use crate::sms::{AttemptKind, Cause, Certainty, Entrypoint, Operation, ProviderId, RequestResult};
+use crate::telemetry::facts::recent_durations::RecentDurations;
 use crate::telemetry::facts::recent_results::RecentResults;
 use crate::telemetry::facts::rolling_counts::RollingCounts;
 use crate::telemetry::{AttemptRecord, RequestFinished};
@@ -19,6 +20,10 @@ pub(crate) struct AccountNote {
     pub(crate) last_failure: Option<(SystemTime, Diagnosis)>,
     /// The latest sends that show whether it works.
     pub(crate) recent: RecentResults,
+    /// When it last accepted a message.
+    pub(crate) last_accepted: Option<SystemTime>,
+    /// How long the latest sends took of which something was written.
+    pub(crate) durations: RecentDurations,
     pub(crate) credential: Option<(Version, SystemTime)>,
     /// An older version of the credential serves in place of the newest.
     pub(crate) previous_credential: Option<PreviousCredentialNote>,
@@ -36,6 +41,8 @@ impl Default for AccountNote {
             health: None,
             last_failure: None,
             recent: RecentResults::default(),
+            last_accepted: None,
+            durations: RecentDurations::default(),
             credential: None,
             previous_credential: None,
             token_expires_at: None,

@@ -10,6 +10,7 @@ const SHOTS = fileURLToPath(new URL('../../../target/screenshots', import.meta.u
 const FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
 export const WIDE = { width: 1100, height: 900 };
+export const DESK = { width: 1280, height: 800 };
 export const PHONE = { width: 320, height: 640 };
 
 let running;
