@@ -21,8 +21,9 @@ use crate::telemetry::{
 };
 
 const DAY: u64 = 86_400;
-/// The window of rate and latency.
-const RECENT_MINUTES: u64 = 15;
+/// The window of rate and latency, and how many minutes it has.
+const RECENT: Duration = Duration::from_mins(15);
+const RECENT_MINUTES: usize = 15;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Builds each part of the status from one snapshot.
@@ -176,10 +177,10 @@ impl StatusBuilder<'_> {
     /// The sends of the last 15 periods of a minute; the current one is not over yet.
     fn recent_sends(self, account: &AccountNote) -> RecentSends {
         let uptime = self.0.now.0.as_secs();
-        let begun = (RECENT_MINUTES - 1) * 60 + uptime % 60;
+        let begun = RECENT.as_secs() - 60 + uptime % 60;
         let of = |category| -> u64 {
             let row = account.hour.counts(category, self.0.now);
-            let latest = row.iter().rev().take(RECENT_MINUTES as usize);
+            let latest = row.iter().rev().take(RECENT_MINUTES);
             latest.copied().map(u64::from).sum()
         };
         let (accepted, sent) = (of(0), (0..4).map(of).sum());
@@ -189,10 +190,7 @@ impl StatusBuilder<'_> {
             sent,
             seconds,
             per_minute: rate_per_minute(sent, seconds),
-            p95_ms: account
-                .durations
-                .p95(self.0.now, Duration::from_mins(RECENT_MINUTES))
-                .map(millis),
+            p95_ms: account.durations.p95(self.0.now, RECENT).map(millis),
         }
     }
 

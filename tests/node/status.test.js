@@ -264,6 +264,36 @@ test('each cause leads to its heading in the runbook of this build; alternatives
   }
 });
 
+test('a remedy is numbered steps; its command is copied by a button, and without script selected by a click', async (t) => {
+  const { proxy } = await SITUATIONS.empty(t);
+  const { providers: [{ steps }] } = JSON.parse((await get(`${proxy.admin}/status.json`)).body);
+  const { command } = steps.find((step) => step.command);
+  assert.match(command, /^sms-sidecar resume vonage/);
+  const page = await open(t, proxy.admin);
+  await page.waitForFunction(() => document.getElementById('fresh').textContent === 'Live');
+  assert.equal(await page.locator('.remedy ol.steps > li').count(), steps.length);
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+  const button = page.getByRole('button', { name: 'Copy the command' });
+  await button.focus();
+  assert.notEqual(await button.evaluate((it) => getComputedStyle(it).outlineStyle), 'none', 'its focus shows');
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.getElementById('copied').textContent === 'Copied.');
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), command);
+  await page.waitForFunction(() => document.querySelector('.command button').textContent === 'Copy the command');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Copy the command', 'an update keeps the focus');
+  await accessible(page, 'with a button');
+  await page.evaluate(() => { navigator.clipboard.writeText = () => Promise.reject(new Error('closed')); });
+  await page.evaluate(() => { document.getElementById('copied').textContent = ''; });
+  await button.click();
+  await page.waitForFunction(() => document.getElementById('copied').textContent === 'Copied.');
+  assert.equal(await page.evaluate(() => String(getSelection())), command, 'by the selection');
+  assert.deepEqual(page.complaints, []);
+  const plain = await open(t, proxy.admin, { script: false });
+  assert.equal(await plain.getByRole('button').count(), 0);
+  assert.equal(await plain.locator('.command code').evaluate((code) => getComputedStyle(code).userSelect), 'all');
+  assert.equal(await plain.locator('.command code').innerText(), command);
+});
+
 test('a provider shows when it last accepted, its rate and its latency: on page, in JSON and on a terminal', async (t) => {
   const { proxy } = await SITUATIONS.well(t);
   const json = JSON.parse((await get(`${proxy.admin}/status.json`)).body);
@@ -275,7 +305,7 @@ test('a provider shows when it last accepted, its rate and its latency: on page,
   const facts = await page.locator('.provider').filter({ hasText: 'playmobile' }).locator('.facts').innerText();
   assert.match(facts, /Last accepted\s+\d\d:\d\d:\d\d UTC \(.+\)\s+Last 15 min\s+9 of 9 accepted, 9 per minute, p95 \d+ ms/);
   assert.match(await page.locator('figcaption').first().innerText(), /^Last hour: 9 accepted; at most \d in a minute$/);
-  assert.match(await page.locator('.axis').first().innerText(), /^60 min ago\s+45\s+30\s+15\s+now$/);
+  assert.match(await page.locator('.axis').first().innerText(), /^1 h ago\s+45 min\s+30 min\s+15 min\s+now$/);
   assert.match(cli('status', '--config', proxy.file).stdout, /\n {6}recent {5}last accepted \d\d:\d\d:\d\d UTC \(.+\); in 15 min 9 of 9 accepted, 9 per minute, p95 \d+ ms\n/);
 });
 

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::diagnosis::RemedyStep;
 use crate::status::{SentencePart, parse_short_time, relative_time, short_time, split_times};
 
 /// A state as a shape that is recognisable without colour and is always next to a text.
@@ -71,10 +72,25 @@ fn times_marked_up(text: &str, now: &str) -> Markup {
     }
 }
 
-/// A remedy, with the address of the service's console as a link. In a remedy the address has the form
+/// A remedy, step by step. A command stands alone, where a click selects it; the script adds a button that
+/// copies it.
+pub(super) fn remedy_markup(steps: &[RemedyStep]) -> Markup {
+    html! {
+        @if let [step] = steps { (step_markup(step)) } @else { ol.steps { @for step in steps { li { (step_markup(step)) } } } }
+    }
+}
+
+fn step_markup(step: &RemedyStep) -> Markup {
+    html! {
+        (step_text(&step.text))
+        @if let Some(command) = &step.command { div.command { pre { code { (command) } } } }
+    }
+}
+
+/// The text of a step, with the address of the service's console as a link. In a remedy the address has the form
 /// `console (https://…)` and comes from the description. No other address becomes a link, because
 /// a provider's message may contain one.
-pub(super) fn remedy_markup(text: &str) -> Markup {
+fn step_text(text: &str) -> Markup {
     html! {
         @for (at, part) in text.split('`').enumerate() {
             @if at % 2 == 1 { code { (part) } } @else { (link_console(part)) }

@@ -53,12 +53,12 @@ fn counts(hour: &SendsLastHour) -> Markup {
     }
 }
 
-/// `60 min ago`, `45`, `30`, `15`, `now`.
+/// `1 h ago`, `45 min`, `30 min`, `15 min`, `now`.
 fn axis_labels(minutes: usize) -> Vec<String> {
     let label = |ago: usize| match ago {
         0 => "now".to_owned(),
-        ago if ago == minutes => format!("{ago} min ago"),
-        ago => ago.to_string(),
+        60 => "1 h ago".to_owned(),
+        ago => format!("{ago} min"),
     };
     (0..=minutes)
         .rev()
@@ -182,7 +182,7 @@ mod tests {
         let shown = |hour: &SendsLastHour| hour_figure(hour).into_string();
         let page = shown(&busy);
         for part in [
-            "<span>60 min ago</span><span>45</span><span>30</span><span>15</span><span>now</span>",
+            "<span>1 h ago</span><span>45 min</span><span>30 min</span><span>15 min</span><span>now</span>",
             "<span class=\"key accepted\">11 accepted</span>, <span class=\"key rejected\">3 rejected</span>, \
              <span class=\"key unsent\">1 unsent</span>; at most 12 in a minute; the last failure 1 min ago<",
         ] {

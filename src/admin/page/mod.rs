@@ -63,6 +63,7 @@ pub(super) fn render_page(status: &Status, waiting: &[&str]) -> String {
                 a.skip href="#main" { "Skip to the answer" }
                 header.top {
                     p.name { "sms-sidecar" @if !location.is_empty() { " " span.location { (location) } } }
+                    p #copied .hidden role="status" {}
                     p.fresh { span #fresh role="status" { "Snapshot" } ", as of " span #asof { time datetime=(status.at) title=(status.at) { (short_time(&status.at, &status.at)) span.beside {} } } }
                     noscript { p.fresh { a href="/" { "Load it again" } } }
                 }

@@ -64,7 +64,7 @@ pub(super) fn state_class_and_icon(provider: &ProviderStatus) -> (&'static str, 
 fn cause_details(provider: &ProviderStatus) -> Markup {
     let certainty = provider.certainty.as_deref();
     html! {
-        @if provider.cause.is_some() || provider.evidence.is_some() || provider.remedy.is_some() {
+        @if provider.cause.is_some() || provider.evidence.is_some() || !provider.steps.is_empty() {
             dl.why {
                 @if let Some(cause) = &provider.cause {
                     div.cause {
@@ -76,7 +76,7 @@ fn cause_details(provider: &ProviderStatus) -> Markup {
                         }
                     }
                 }
-                @if let Some(remedy) = &provider.remedy { div.remedy { dt { "To do" } dd { (remedy_markup(remedy)) } } }
+                @if !provider.steps.is_empty() { div.remedy { dt { "To do" } dd { (remedy_markup(&provider.steps)) } } }
                 @if let Some(evidence) = &provider.evidence { div.evidence { dt { "Evidence" } dd { (inline_code(evidence)) } } }
             }
         }

@@ -73,14 +73,18 @@ fn body(text: &str) -> String {
 /// Turns markup in the text into text, and drops links to files beside the runbook, which are not served.
 fn served_events(text: &str) -> impl Iterator<Item = Event<'_>> {
     let mut is_dropped = false;
-    Parser::new(text).filter_map(move |event| match event {
-        Event::Html(markup) | Event::InlineHtml(markup) => Some(Event::Text(markup)),
-        Event::Start(Tag::Link { ref dest_url, .. }) if !dest_url.starts_with('#') => {
-            is_dropped = true;
-            None
+    Parser::new(text).filter_map(move |event| {
+        if let Event::Html(markup) | Event::InlineHtml(markup) = event {
+            return Some(Event::Text(markup));
         }
-        Event::End(TagEnd::Link) if std::mem::take(&mut is_dropped) => None,
-        other => Some(other),
+        if let Event::Start(Tag::Link { dest_url, .. }) = &event {
+            is_dropped = !dest_url.starts_with('#');
+        }
+        let is_link = matches!(
+            event,
+            Event::Start(Tag::Link { .. }) | Event::End(TagEnd::Link)
+        );
+        (!is_link || !is_dropped).then_some(event)
     })
 }
 

@@ -1,6 +1,7 @@
 // Fetches the page again and applies the changes node by node, so that focus, selection and the position of a
 // screen reader stay the same. A failed fetch is shown, because an old page must not look like a current one.
-// Adds the time of the reader's own time zone to each time, which the page itself shows in UTC.
+// Adds the time of the reader's own time zone to each time, which the page itself shows in UTC, and a button to each
+// command.
 'use strict';
 (() => {
   const EVERY = 2000;
@@ -32,6 +33,43 @@
     return page;
   }
 
+  /** Adds a button to each command as the server wrote it. */
+  function addCopyButtons(page) {
+    for (const command of page.querySelectorAll('.command')) {
+      const button = page.createElement('button');
+      button.type = 'button';
+      button.textContent = 'Copy';
+      const what = page.createElement('span');
+      what.className = 'hidden';
+      what.textContent = ' the command';
+      button.append(what);
+      command.append(button);
+    }
+    return page;
+  }
+
+  /** Copies by the selection where the clipboard is closed: off loopback without TLS. */
+  async function copyText(code) {
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      return true;
+    } catch {
+      getSelection().selectAllChildren(code);
+      return document.execCommand('copy');
+    }
+  }
+
+  /** The button says what happened until the next update of the page. */
+  async function copyCommand(event) {
+    const button = event.target.closest('.command button');
+    if (!button) return;
+    const result = await copyText(button.parentElement.querySelector('code')) ? 'Copied' : 'Press Ctrl+C';
+    button.firstChild.nodeValue = result;
+    document.getElementById('copied').textContent = `${result}.`;
+  }
+
+  const enhance = (page) => addCopyButtons(addLocalTimes(page));
+
   /** Makes `old` equal to `next`, and leaves equal nodes untouched. */
   function take(old, next) {
     if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName) {
@@ -59,7 +97,7 @@
     try {
       const answer = await fetch('/', { cache: 'no-store', signal: AbortSignal.timeout(10 * EVERY) });
       if (!answer.ok) throw new Error(`${answer.status}`);
-      const next = addLocalTimes(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+      const next = enhance(new DOMParser().parseFromString(await answer.text(), 'text/html'));
       take(main, next.getElementById('main'));
       document.title = next.title;
       take(asOf, next.getElementById('asof'));
@@ -75,7 +113,8 @@
     if (document.hidden) return;
     ask().finally(() => { waiting = setTimeout(again, EVERY); });
   }
-  addLocalTimes(document);
+  enhance(document);
+  main.addEventListener('click', copyCommand);
   document.addEventListener('visibilitychange', again);
   again();
 })();

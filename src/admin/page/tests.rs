@@ -1,6 +1,7 @@
 //! Tests what the page shows for a status, and that none of its text becomes markup.
 
 use crate::admin::page::{asset, providers::format_amount, render_page};
+use crate::diagnosis::{RemedyStep, remedy_steps};
 use crate::status::{
     AttemptStatus, BalanceStatus, ConfigStatus, Deliverability, Headline, ProviderStatus,
     ReloadStatus, RequestStatus, RouteStatus, Status, VaultEntryStatus, VaultStatus,
@@ -65,7 +66,10 @@ fn provider(words: &str) -> ProviderStatus {
         certainty: some.clone(),
         alternatives: vec![word.clone()],
         evidence: some.clone(),
-        remedy: some.clone(),
+        steps: vec![RemedyStep {
+            text: word.clone(),
+            command: some.clone(),
+        }],
         credential: some,
         balance: Some(BalanceStatus {
             value: 1.0,
@@ -157,8 +161,8 @@ fn text_in_backticks_is_shown_as_code() {
 fn only_the_address_of_a_console_becomes_a_link() {
     let shown = |remedy: &str| {
         let mut shown = status("word");
-        (shown.providers[0].remedy, shown.providers[0].evidence) =
-            (Some(remedy.to_owned()), Some(remedy.to_owned()));
+        shown.providers[0].steps = remedy_steps(remedy);
+        shown.providers[0].evidence = Some(remedy.to_owned());
         render_page(&shown, &[])
     };
     let link = |page: &str| {
@@ -199,10 +203,24 @@ fn only_the_address_of_a_console_becomes_a_link() {
 }
 
 #[test]
+fn a_remedy_is_numbered_steps_with_their_commands() {
+    let mut shown = status("word");
+    shown.providers[0].steps =
+        remedy_steps("top up at the x console (https://x.com), then `sms-sidecar resume a`");
+    let page = render_page(&shown, &[]);
+    let link = "<a href=\"https://x.com\" rel=\"noopener noreferrer\">https://x.com</a>";
+    let steps = format!(
+        "<dt>To do</dt><dd><ol class=\"steps\"><li>top up at the x console ({link})</li>\
+         <li>run<div class=\"command\"><pre><code>sms-sidecar resume a</code></pre></div></li></ol></dd>"
+    );
+    assert!(page.contains(&steps), "{steps} in {page}");
+}
+
+#[test]
 fn a_state_is_shown_as_an_icon_and_text_with_its_remedy() {
     let mut shown = status("word");
     shown.providers[0].summary = "quarantined until something changes".into();
-    shown.providers[0].remedy = Some("top up".into());
+    shown.providers[0].steps = remedy_steps("top up");
     let page = render_page(&shown, &[]);
     for part in [
         "<svg class=\"sign bad\"",

@@ -40,7 +40,7 @@ impl RecentDurations {
 mod tests {
     use super::*;
 
-    const WINDOW: Duration = Duration::from_secs(60);
+    const WINDOW: Duration = Duration::from_mins(1);
 
     fn at(second: u64) -> Moment {
         Moment(Duration::from_secs(second))
