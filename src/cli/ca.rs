@@ -74,11 +74,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         CaAction::Show => {}
     }
     let state = State::read(&loaded, settings, now)?;
-    output::line(if args.json {
-        state.json()
+    if args.json {
+        output::verbatim(state.json());
     } else {
-        state.text()
-    });
+        output::line(state.text());
+    }
     if !matches!(args.action, CaAction::Show) && !args.json {
         output::line(format_args!(
             "\nMake the backend trust it; backend and sidecar read it at their start:\n  NODE_EXTRA_CA_CERTS={}",

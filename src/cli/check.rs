@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let errors = report.error_count();
     let warnings = report.problems.len() - errors;
     if args.json {
-        output::line(
+        output::verbatim(
             json!({ "ok": errors == 0, "errors": errors, "warnings": warnings, "problems": report.to_json() }),
         );
     } else {

@@ -23,8 +23,8 @@ enum ConfigOutput {
 pub(crate) fn run(args: &Args) -> ExitCode {
     let schema = config::schema();
     match args.output {
-        ConfigOutput::Schema => output::line(format_args!("{schema:#}")),
-        ConfigOutput::Reference => output::line(config::reference(&schema).trim_end()),
+        ConfigOutput::Schema => output::verbatim(format_args!("{schema:#}")),
+        ConfigOutput::Reference => output::verbatim(config::reference(&schema).trim_end()),
     }
     ExitCode::SUCCESS
 }

@@ -14,9 +14,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use crate::cli::layout::render_steps;
 use crate::cli::{http_client, output};
 use crate::config;
-use crate::diagnosis::format_duration;
+use crate::diagnosis::{format_duration, remedy_steps};
 use crate::sms::Msisdn;
 use crate::status::{
     AttemptStatus, ControlError, ControlReply, ProviderReport, ReloadReport, SendReport,
@@ -205,7 +206,7 @@ impl ControlArgs {
         render: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<()> {
         if self.json {
-            output::line(serde_json::to_value(report)?);
+            output::verbatim(serde_json::to_value(report)?);
         } else {
             output::line(render(report));
         }
@@ -273,8 +274,25 @@ pub(super) fn render_send(report: &SendReport) -> String {
     }
     let recipient = report.recipient.as_deref().unwrap_or_default();
     lines.push(format!("{recipient}: {result}{route}"));
-    lines.extend(report.diagnosis.clone());
+    lines.extend(diagnosis_lines(report));
     lines.join("\n")
+}
+
+/// The diagnosis with its remedy as steps.
+fn diagnosis_lines(report: &SendReport) -> Vec<String> {
+    let Some(diagnosis) = &report.diagnosis else {
+        return Vec::new();
+    };
+    let remedy = report.remedy.as_deref().unwrap_or_default();
+    let Some(finding) = diagnosis.strip_suffix(&format!(" → {remedy}")) else {
+        return vec![diagnosis.clone()];
+    };
+    let steps = render_steps(&remedy_steps(remedy));
+    let marks = std::iter::once("→").chain(std::iter::repeat(" "));
+    let steps = marks
+        .zip(steps)
+        .map(|(mark, step)| format!("  {mark} {step}"));
+    std::iter::once(finding.to_owned()).chain(steps).collect()
 }
 
 fn render_attempt(attempt: &AttemptStatus) -> String {

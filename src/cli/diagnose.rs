@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
+use crate::cli::layout::render_steps;
 use crate::cli::output;
 use crate::cli::{dialects, load_config};
 use crate::config::Config;
@@ -102,11 +103,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             None => diagnose_for_dialect(&dialect, failed),
         },
     );
-    output::line(if args.json {
-        render_json(&classification, diagnosis.as_ref()).to_string()
+    if args.json {
+        output::verbatim(render_json(&classification, diagnosis.as_ref()));
     } else {
-        render_text(&classification, diagnosis.as_ref())
-    });
+        output::line(render_text(&classification, diagnosis.as_ref()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -257,7 +258,7 @@ fn render_text(classification: &Classification, diagnosis: Option<&Diagnosis>) -
     } else {
         format!(", or {}", diagnosis.alternatives_text())
     };
-    [
+    let mut rows = vec![
         row("outcome", classification.outcome.as_str()),
         row(
             "cause",
@@ -269,9 +270,11 @@ fn render_text(classification: &Classification, diagnosis: Option<&Diagnosis>) -
             ),
         ),
         row("evidence", &diagnosis.evidence),
-        row("remedy", &diagnosis.remedy),
-    ]
-    .join("\n")
+    ];
+    let labels = std::iter::once("remedy").chain(std::iter::repeat(""));
+    let steps = render_steps(&remedy_steps(&diagnosis.remedy));
+    rows.extend(labels.zip(steps).map(|(label, step)| row(label, &step)));
+    rows.join("\n")
 }
 
 /// What was pasted, and what the options say of it.

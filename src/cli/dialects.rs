@@ -71,7 +71,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
     };
-    output::line(shown.trim_end());
+    if args.json {
+        output::verbatim(shown.trim_end());
+    } else {
+        output::line(shown.trim_end());
+    }
     Ok(if report.error_count() == 0 {
         ExitCode::SUCCESS
     } else {

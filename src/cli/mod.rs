@@ -13,6 +13,7 @@ mod diagnose;
 mod dialects;
 mod doctor;
 mod http_client;
+mod layout;
 mod output;
 mod run;
 mod status;
@@ -23,8 +24,9 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::cli::layout::Target;
 use crate::config::Config;
 use crate::harden;
 
@@ -36,8 +38,11 @@ pub const VERSION: &str = concat!(
     ")"
 );
 
+/// Lines of a help text that are longer than this are hard to read.
+const MAX_HELP_WIDTH: usize = 100;
+
 #[derive(Debug, Parser)]
-#[command(name = "sms-sidecar", version = VERSION, about, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "sms-sidecar", version = VERSION, about, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -79,13 +84,16 @@ enum Command {
 
 /// Parses the arguments and runs the command. Only this function prints the error of a failed command.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse_arguments() {
         Ok(cli) => cli,
         Err(usage) => {
-            let code = if usage.use_stderr() { 2 } else { 0 };
-            // A closed pipe is the reader's choice, not a failure.
-            usage.print().unwrap_or_default();
-            return ExitCode::from(code);
+            let shown = usage.render().ansi().to_string();
+            if usage.use_stderr() {
+                output::note(shown.trim_end());
+                return ExitCode::from(2);
+            }
+            output::verbatim(shown.trim_end());
+            return ExitCode::SUCCESS;
         }
     };
     protect_process(&cli.command)
@@ -94,6 +102,14 @@ pub fn main() -> ExitCode {
             output::error(render_error_chain(&error));
             ExitCode::from(2)
         })
+}
+
+/// Help is wrapped on a terminal only, like every other text.
+fn parse_arguments() -> Result<Cli, clap::Error> {
+    let width = Target::Stdout.width();
+    let width = width.map_or(usize::MAX, |width| width.min(MAX_HELP_WIDTH));
+    let matches = Cli::command().term_width(width).try_get_matches()?;
+    Cli::from_arg_matches(&matches)
 }
 
 /// Protects the secrets that a command reads. The command that `wrap` starts would inherit the limit

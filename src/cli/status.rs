@@ -8,6 +8,8 @@ use anstyle::{AnsiColor, Style};
 use http::Method;
 
 use crate::cli::control::ControlArgs;
+use crate::cli::layout::render_steps;
+use crate::diagnosis::remedy_steps;
 use crate::status::{
     BalanceStatus, BuildStatus, ConfigStatus, ConnectionsStatus, Deliverability, EntrypointStatus,
     ProviderStatus, ReloadStatus, RequestStatus, RouteStatus, Status, VaultStatus, add_distances,
@@ -163,7 +165,10 @@ fn write_provider(
         write_fact(text, "evidence", evidence)?;
     }
     if let Some(remedy) = &provider.remedy {
-        write_fact(text, "to do", remedy)?;
+        let labels = std::iter::once("to do").chain(std::iter::repeat(""));
+        for (label, line) in labels.zip(render_steps(&remedy_steps(remedy))) {
+            write_fact(text, label, &line)?;
+        }
     }
     if provider.last_accepted_at.is_some() || provider.recent.sent > 0 {
         write_fact(text, "recent", &traffic_label(provider, now))?;
@@ -205,7 +210,7 @@ fn write_provider_state(
 fn write_fact(text: &mut String, label: &str, words: &str) -> std::fmt::Result {
     writeln!(
         text,
-        "      {DIM}{label:<10}{DIM:#} {}",
+        "      {DIM}{label:<10}{DIM:#}  {}",
         replace_control_chars(words)
     )
 }

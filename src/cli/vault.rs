@@ -236,15 +236,15 @@ fn get(
     }
     match (shown.json, field) {
         (true, _) => {
-            output::line(json!({ "path": path, "fields": fields_json(&fields, shown.values) }));
+            output::verbatim(json!({ "path": path, "fields": fields_json(&fields, shown.values) }));
         }
         (false, Some(field)) if shown.values => {
             let value = fields
                 .get(field)
                 .context("the field disappeared while it was read")?;
-            output::line(value.expose_secret());
+            output::verbatim(value.expose_secret());
         }
-        (false, _) => output::line(render_fields(&fields, shown.values)),
+        (false, _) => output::verbatim(render_fields(&fields, shown.values)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -282,7 +282,7 @@ fn list(vault: &Embedded, as_json: bool) -> anyhow::Result<ExitCode> {
             .iter()
             .map(|(path, fields)| json!({ "path": path, "fields": field_names(fields) }))
             .collect();
-        output::line(json!(all));
+        output::verbatim(json!(all));
         return Ok(ExitCode::SUCCESS);
     }
     if entries.is_empty() {

@@ -692,6 +692,30 @@ describe('--send-to', () => {
   });
 });
 
+describe('the report for people', () => {
+  test('what failed is repeated at the end with its steps, and --quiet shows nothing else', async (t) => {
+    const made = await alone(t, 'twilio', { entry: { auth_token: '' } });
+    const args = ['doctor', '--config', written(made)];
+    const report = await doctor(args[2]);
+    const { steps } = named(report, 'fields');
+    assert.match(steps[0].text, /^put auth_token /);
+    const whole = await run(args);
+    const [, repeated] = whole.out.split('Failed, and what to do');
+    assert.match(repeated, /twilio: fields: credential-missing/);
+    assert.ok(repeated.includes(steps[0].text) && whole.out.split(steps[0].text).length === 3, whole.out);
+    const quiet = await run([...args, '--quiet']);
+    assert.deepEqual([quiet.code, whole.code], [report.exit_code, report.exit_code]);
+    assert.match(quiet.out, /^twilio\n {2}failed /);
+    assert.doesNotMatch(quiet.out, /\b(?:ok|skipped) {2}/);
+    assert.match(quiet.out, /\d+ checks: \d+ failed/);
+  });
+
+  test('--quiet prints nothing where nothing is wrong', async (t) => {
+    const { code, out, err } = await run(['doctor', '--config', written(await alone(t, 'twilio')), '--quiet']);
+    assert.deepEqual([code, out, err], [0, '', '']);
+  });
+});
+
 describe('the setup of this host', () => {
   const uz = { name: 'uz', recipients: ['+998'] };
   const send = (file, to = TO) => doctor(file, '--send-to', `+${to}`);

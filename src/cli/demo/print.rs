@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cli::demo::backend::BackendResponse;
+use crate::cli::layout::render_steps;
 use crate::cli::output;
+use crate::diagnosis::remedy_steps;
 
 /// The metrics that the scenes move.
 const SHOWN_METRICS: [&str; 6] = [
@@ -50,7 +52,10 @@ pub(super) fn outcome(response: &BackendResponse, took: Duration, log: &[Value])
             field(line, "state"),
             format_args!("{provider}, for {cause}"),
         );
-        row("what to do", field(line, "remedy"));
+        let labels = std::iter::once("what to do").chain(std::iter::repeat(""));
+        for (label, step) in labels.zip(render_steps(&remedy_steps(field(line, "remedy")))) {
+            row(label, step);
+        }
     }
     let retry_after = response
         .retry_after

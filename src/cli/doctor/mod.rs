@@ -62,6 +62,9 @@ pub(crate) struct Args {
     /// Run unverified probes too, without asking first (they send no message).
     #[arg(long)]
     yes: bool,
+    /// Print failures and warnings only, and nothing if there are none; the exit code is the same.
+    #[arg(long, conflicts_with = "json")]
+    quiet: bool,
     /// Print one JSON object: `exit_code`, `failed`, `warnings`, `checks`, `send`.
     #[arg(long)]
     json: bool,
@@ -87,7 +90,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     runtime.shutdown_background();
     let (checks, sent) = found?;
     if args.json {
-        output::line(report::render_json(&checks, sent.as_ref()));
+        output::verbatim(report::render_json(&checks, sent.as_ref()));
+    } else if args.quiet {
+        let shown = report::render_quiet(&checks);
+        if !shown.is_empty() {
+            output::line(shown);
+        }
     } else {
         output::line(report::render_text(&checks));
     }
@@ -206,19 +214,20 @@ async fn send_requested_message(
         .map(Some)
 }
 
-/// Prints the attempts, unless the output is JSON, and judges the result.
+/// Prints the attempts, unless the output is JSON or quiet, and judges the result.
 fn message_check(args: &Args, reply: &ControlReply<SendReport>) -> Check {
     if let ControlReply::Report(report) = reply
         && !args.json
+        && !args.quiet
     {
         output::line(control::render_send(report));
     }
     send_check(reply, args.provider.as_deref())
 }
 
-/// On a terminal only, and never where a program reads.
+/// On a terminal only, and neither with `--quiet` nor where a program reads.
 fn print_progress(args: &Args, what: impl std::fmt::Display) {
-    if !args.json && std::io::stderr().is_terminal() {
+    if !args.json && !args.quiet && std::io::stderr().is_terminal() {
         output::note(what);
     }
 }

@@ -189,7 +189,7 @@ pub(super) fn run(
     }
     if !(args.yes || !args.json && value::confirm(&confirmation_prompt(vault, args))?) {
         if args.json {
-            output::line(import_json(&proposals, &left, args, ImportStatus::Proposed));
+            output::verbatim(import_json(&proposals, &left, args, ImportStatus::Proposed));
         } else {
             output::note("nothing written");
         }
@@ -200,10 +200,10 @@ pub(super) fn run(
         write_placeholders(args, &text, &proposals, known)?;
     }
     if args.json {
-        output::line(import_json(&proposals, &left, args, args.final_status()));
+        output::verbatim(import_json(&proposals, &left, args, args.final_status()));
     } else {
         report_written(&proposals, &left, &text, args);
-        output::line(config_snippet::render_config(
+        output::verbatim(config_snippet::render_config(
             vault, args, &proposals, known, loaded,
         ));
     }

@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .build()?;
     if args.print {
         for (name, value) in &variables {
-            output::line(format_args!("{name}={value}"));
+            output::verbatim(format_args!("{name}={value}"));
         }
         if let Some(what) = runtime.block_on(listener_warning(&loaded, address)) {
             output::note(what);

@@ -16,7 +16,7 @@ pub(super) fn report_nothing_found(
     known: &[KnownField],
 ) -> ExitCode {
     if args.json {
-        output::line(import_json(&[], left, args, ImportStatus::Proposed));
+        output::verbatim(import_json(&[], left, args, ImportStatus::Proposed));
         return ExitCode::from(1);
     }
     for name in proposals.iter().flat_map(|proposal| &proposal.placeholders) {
