@@ -26,6 +26,10 @@ pub(crate) enum Target {
 
 impl Target {
     /// The columns of its terminal; none: it is not a terminal.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the user's shell says how wide a text is to be"
+    )]
     pub(crate) fn width(self) -> Option<usize> {
         use std::io::IsTerminal as _;
         let (is_terminal, size) = match self {
@@ -139,8 +143,7 @@ fn hanging_indent(line: &str, width: usize) -> usize {
 fn last_column(plain: &str, limit: usize) -> usize {
     let mut column = 0;
     let mut blanks = 0;
-    let mut at = 0;
-    for character in plain.chars() {
+    for (at, character) in plain.chars().enumerate() {
         if at > limit {
             break;
         }
@@ -148,7 +151,6 @@ fn last_column(plain: &str, limit: usize) -> usize {
             column = at;
         }
         blanks = if character == ' ' { blanks + 1 } else { 0 };
-        at += 1;
     }
     column
 }
@@ -247,11 +249,11 @@ mod tests {
 
     #[test]
     fn colours_have_no_width() {
-        let line = "  \u{1b}[31mfailed\u{1b}[0m   dns   one two three four";
-        let wrapped = lay_out(line, Some(27));
+        let line = "  \u{1b}[31mfailed\u{1b}[0m   dns   one two three four five";
+        let wrapped = lay_out(line, Some(36));
         assert_eq!(
             anstream::adapter::strip_str(&wrapped).to_string(),
-            "  failed   dns   one two\n                 three four"
+            "  failed   dns   one two three four\n                 five"
         );
     }
 
@@ -266,7 +268,7 @@ mod tests {
                 "put it right, then `sms-sidecar resume a --config /a/long/path`",
                 20
             ),
-            "1. put it right\n2. run:\n     sms-sidecar resume a --config /a/long/path"
+            "1. put it right\n2. run:\n  sms-sidecar resume a --config /a/long/path"
         );
         assert_eq!(
             lines("set the clock: `timedatectl set-ntp true`", 80),

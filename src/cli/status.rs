@@ -613,7 +613,7 @@ mod tests {
         assert!(text.starts_with("✕ No: no route can deliver.\n"), "{text}");
         assert!(
             text.contains("✕ main  quarantined")
-                && text.contains("\n      to do      put it right\n"),
+                && text.contains("\n      to do       put it right\n"),
             "{text}"
         );
         assert!(

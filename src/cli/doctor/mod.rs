@@ -62,6 +62,13 @@ pub(crate) struct Args {
     /// Run unverified probes too, without asking first (they send no message).
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+/// The form of the report.
+#[derive(Debug, clap::Args)]
+struct ReportArgs {
     /// Print failures and warnings only, and nothing if there are none; the exit code is the same.
     #[arg(long, conflicts_with = "json")]
     quiet: bool,
@@ -89,9 +96,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // A hanging name lookup or disk has its own thread, and nothing waits for it.
     runtime.shutdown_background();
     let (checks, sent) = found?;
-    if args.json {
+    if args.report.json {
         output::verbatim(report::render_json(&checks, sent.as_ref()));
-    } else if args.quiet {
+    } else if args.report.quiet {
         let shown = report::render_quiet(&checks);
         if !shown.is_empty() {
             output::line(shown);
@@ -217,8 +224,8 @@ async fn send_requested_message(
 /// Prints the attempts, unless the output is JSON or quiet, and judges the result.
 fn message_check(args: &Args, reply: &ControlReply<SendReport>) -> Check {
     if let ControlReply::Report(report) = reply
-        && !args.json
-        && !args.quiet
+        && !args.report.json
+        && !args.report.quiet
     {
         output::line(control::render_send(report));
     }
@@ -227,7 +234,7 @@ fn message_check(args: &Args, reply: &ControlReply<SendReport>) -> Check {
 
 /// On a terminal only, and neither with `--quiet` nor where a program reads.
 fn print_progress(args: &Args, what: impl std::fmt::Display) {
-    if !args.json && !args.quiet && std::io::stderr().is_terminal() {
+    if !args.report.json && !args.report.quiet && std::io::stderr().is_terminal() {
         output::note(what);
     }
 }
@@ -257,7 +264,8 @@ fn confirm_inferred_probes(
     args: &Args,
     providers: &[&Provider],
 ) -> anyhow::Result<BTreeSet<ProviderId>> {
-    let may_ask = !args.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let may_ask =
+        !args.report.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let mut agreed = BTreeSet::new();
     for provider in providers {
         let Some(probe) = provider
@@ -282,7 +290,7 @@ fn confirm_inferred_probes(
 
 /// The config cannot be used: every problem is shown, and no other check can run.
 fn unloadable_config_check(args: &Args, report: &ProblemReport) -> Check {
-    if !args.json {
+    if !args.report.json {
         output::note(report.render(std::io::stderr().is_terminal()));
     }
     summarize_problems(args, &report.problems, report.error_count())
