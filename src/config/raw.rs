@@ -139,10 +139,14 @@ pub(super) struct RawLimits {
     /// How many connections may be open at once.
     #[schemars(with = "u32", range(min = 1), extend("default" = 1024))]
     pub(super) connections: Option<Spanned<u32>>,
-    /// How long a kept-alive connection may be idle. Node does not repeat a POST on a reused connection
+    /// How long a kept-alive connection or a tunnel may be idle. Node does not repeat a POST on a reused connection
     /// that was closed, so keep this long.
     #[schemars(with = "PositiveDurationText", extend("default" = "10m"))]
     pub(super) idle: Option<ConfigString>,
+    /// How long a host of no provider may take to begin its answer to a forwarded request or in a tunnel,
+    /// and pause while it answers a forwarded request.
+    #[schemars(with = "PositiveDurationText", extend("default" = "1m"))]
+    pub(super) forward: Option<ConfigString>,
     /// How long requests in flight may take to finish when the process stops.
     #[schemars(with = "DurationText", extend("default" = "10s"))]
     pub(super) drain: Option<ConfigString>,

@@ -95,8 +95,10 @@ pub struct Limits {
     pub client_timeout: Duration,
     /// The most open connections.
     pub max_connections: usize,
-    /// How long idle keep-alive connections are kept.
+    /// How long idle keep-alive connections and idle tunnels are kept.
     pub idle_timeout: Duration,
+    /// How long another host may take to begin its answer, and pause in it.
+    pub forward_timeout: Duration,
     /// How long requests in flight may take to finish at shutdown.
     pub drain_timeout: Duration,
 }
@@ -109,6 +111,7 @@ impl Default for Limits {
             client_timeout: Duration::from_secs(10),
             max_connections: 1024,
             idle_timeout: Duration::from_mins(10),
+            forward_timeout: Duration::from_mins(1),
             drain_timeout: Duration::from_secs(10),
         }
     }

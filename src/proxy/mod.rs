@@ -43,7 +43,9 @@ use http::StatusCode;
 use crate::clock::{Clock, Moment};
 use crate::dialect::{RecognisedRequest, Recognition, Reply, Request};
 use crate::net::authority::Authority;
-use crate::net::entrypoint::{EntrypointTarget, HostAdmission, IncomingRequest, RequestHandler};
+use crate::net::entrypoint::{
+    EntrypointTarget, HandlerReply, HostAdmission, IncomingRequest, RequestHandler,
+};
 use crate::net::peer::Peer;
 use crate::net::upstream::{ClientError, UpstreamClient};
 use crate::policy::{HealthState, TemplateError};
@@ -55,7 +57,7 @@ use crate::proxy::disambiguate::PendingProbes;
 use crate::proxy::health::HealthTracker;
 use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::proxy::snapshot::{RequestMatch, RoutingSnapshot};
-use crate::sms::{Cause, Entrypoint, Operation, ProviderId};
+use crate::sms::{Cause, Entrypoint, Operation, ProviderId, RequestResult};
 use crate::telemetry::{
     ConnectionDenialReason, ConnectionDenied, RequestDenied, Telemetry, TunnelClosed,
 };
@@ -264,7 +266,7 @@ impl RequestHandler for Proxy {
         authz::needs_peer_uid(&self.snapshot.load().settings)
     }
 
-    async fn handle(&self, incoming: IncomingRequest) -> Reply {
+    async fn handle(&self, incoming: IncomingRequest) -> HandlerReply {
         let started_at = self.now();
         let snapshot = self.snapshot.load_full();
         let original_path = incoming.request.path.clone();
@@ -299,7 +301,10 @@ impl RequestHandler for Proxy {
             self.run_pipeline(&context, recognition).await
         };
         completed.emit(&context, self.now().since(started_at), &self.telemetry);
-        completed.reply
+        HandlerReply {
+            is_denied: completed.result == RequestResult::Denied,
+            reply: completed.reply,
+        }
     }
 
     fn request_denied(&self, entrypoint: Entrypoint, status: StatusCode, reason: &str) {

@@ -72,7 +72,7 @@ impl OpenConnections {
     }
 
     /// How many are open.
-    pub(super) fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.0
             .values()
             .map(|count| count.load(Ordering::Relaxed))

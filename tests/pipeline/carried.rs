@@ -671,3 +671,47 @@ async fn the_socket_owner_is_looked_up_only_if_a_caller_has_a_uid() {
         assert!(!stage.proxy.needs_peer_uid(), "{callers}");
     }
 }
+
+/// Every request that the pipeline denies, whatever the reason, ends its connection: it may come from a stranger.
+#[tokio::test]
+async fn a_denied_request_says_so_to_its_entrypoint_and_another_one_does_not() {
+    let a = Fake::open(|_, _| takes()).await;
+    let callers = "[callers.one]\nuid = 4242\n";
+    let open = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "")));
+    let closed = Stage::open(&(provider("a", "plain", &a, "") + callers + &route("a", "")));
+    let unlisted = |method, path: &str| Request {
+        method,
+        path: path.to_owned(),
+        ..message("x")
+    };
+    let table = [
+        (&open, message("1"), 202, false),
+        (
+            &open,
+            unlisted(Method::DELETE, "/plain/v1/messages"),
+            403,
+            true,
+        ),
+        (&open, unlisted(Method::GET, "/nobody/here"), 404, true),
+        (&closed, message("2"), 403, true),
+        (
+            &closed,
+            with(message("3"), "authorization", "Bearer x"),
+            403,
+            true,
+        ),
+    ];
+    for (stage, request, status, denied) in table {
+        let what = format!("{} {}", request.method, request.path);
+        let handled = stage
+            .handle(
+                request,
+                EntrypointTarget::BaseUrl,
+                Peer::default(),
+                ClientConnection::always_connected(),
+            )
+            .await;
+        assert_eq!(handled.is_denied, denied, "{what}");
+        assert_eq!(handled.reply.status.as_u16(), status, "{what}");
+    }
+}

@@ -16,7 +16,7 @@ use sms_sidecar::config::{Config, check_text};
 use sms_sidecar::dialect::{Catalog, Reply, Request};
 use sms_sidecar::net::drain::{ClientConnection, Drain};
 use sms_sidecar::net::entrypoint::{
-    Authority, Entrypoint, EntrypointTarget, IncomingRequest, RequestHandler, Scheme,
+    Authority, Entrypoint, EntrypointTarget, HandlerReply, IncomingRequest, RequestHandler, Scheme,
 };
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::net::server::ConnectionService;
@@ -216,6 +216,17 @@ impl Stage {
         peer: Peer,
         line: ClientConnection,
     ) -> Reply {
+        self.handle(request, target, peer, line).await.reply
+    }
+
+    /// The reply, and whether it denies the request.
+    pub(crate) async fn handle(
+        &self,
+        request: Request,
+        target: EntrypointTarget,
+        peer: Peer,
+        line: ClientConnection,
+    ) -> HandlerReply {
         let arrival = IncomingRequest {
             id: "0".into(),
             entrypoint: Entrypoint::BaseUrl,

@@ -204,6 +204,11 @@ pub(super) fn limits(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Limit
             usual.idle_timeout,
             values::positive_duration,
         ),
+        forward_timeout: checker.parse_or(
+            raw.forward.as_ref(),
+            usual.forward_timeout,
+            values::positive_duration,
+        ),
         drain_timeout: checker.parse_or(raw.drain.as_ref(), usual.drain_timeout, values::duration),
     }
 }

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ use crate::net::entrypoint::framing_stream::{FoundFault, FramingStream};
 use crate::net::entrypoint::origin::ConnectionOrigin;
 use crate::net::entrypoint::prefixed_stream::PrefixedStream;
 use crate::net::entrypoint::response::ResponseBody;
-use crate::net::entrypoint::timeout_stream::{IdleTimer, TimeoutStream};
+use crate::net::entrypoint::timeout_stream::{IdleTimer, Linger, TimeoutStream};
 use crate::net::entrypoint::{ListenerShared, RequestHandler};
 use crate::net::peer::Peer;
 use crate::net::screen::FramingFault;
@@ -92,7 +93,8 @@ pub(super) async fn accept<C: RequestHandler, S: Stream>(
     let Ok(permit) = Arc::clone(&shared.slots).try_acquire_owned() else {
         let handler = &shared.handler;
         handler.connection_denied(origin.entrypoint(), ConnectionDenialReason::Limit);
-        return reject_connection(stream).await;
+        let lingering = Arc::clone(&shared.lingering).try_acquire_owned().ok();
+        return reject_connection(stream, lingering).await;
     };
     let slot = ClientSlot {
         open: shared.setup.open_connections.track(origin.entrypoint()),
@@ -109,16 +111,19 @@ pub(super) async fn accept<C: RequestHandler, S: Stream>(
     serve_http(shared, stream, context).await;
 }
 
-/// Writes the rejection and closes; the client may no longer read it.
-async fn reject_connection<S: Stream>(mut stream: S) {
-    timeout(REJECTION_WRITE_TIMEOUT, async {
+/// Writes the rejection and closes; the client may no longer read it. Without a permit its request is not
+/// read, so that a crowd cannot hold descriptors.
+async fn reject_connection<S: Stream>(mut stream: S, lingering: Option<OwnedSemaphorePermit>) {
+    let written = timeout(REJECTION_WRITE_TIMEOUT, async {
         stream
             .write_all(TOO_MANY_CONNECTIONS)
             .await
             .and(stream.shutdown().await)
-    })
-    .await
-    .ok();
+    });
+    if let (Ok(Ok(())), Some(_)) = (written.await, &lingering) {
+        let mut linger = Linger::default();
+        poll_fn(|cx| linger.poll_read_to_end(&mut stream, cx)).await;
+    }
 }
 
 /// The HTTP/1.1 loop. Boxed, because the inside of a CONNECT runs it again.

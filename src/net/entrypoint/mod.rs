@@ -3,6 +3,7 @@
 //! replies; rejects what `screen` rejects, and what is too big or too slow.
 
 mod connection;
+pub(crate) mod forward;
 mod framing_stream;
 mod origin;
 pub(crate) mod prefixed_stream;
@@ -32,6 +33,9 @@ use crate::tls;
 pub use crate::net::authority::{Authority, Scheme};
 pub use crate::sms::Entrypoint;
 
+/// How many connections that were denied at the limit may be read to their end at once.
+const MAX_LINGERING: usize = 64;
+
 /// Where a request is addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntrypointTarget {
@@ -60,6 +64,15 @@ pub struct IncomingRequest {
     pub connection: ClientConnection,
 }
 
+/// The answer to one request.
+#[derive(Debug)]
+pub struct HandlerReply {
+    /// The reply.
+    pub reply: Reply,
+    /// The request was denied: its connection closes after the reply, so that a stranger holds no slot.
+    pub is_denied: bool,
+}
+
 /// What to do with requests for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostAdmission {
@@ -82,7 +95,7 @@ pub trait RequestHandler: Send + Sync + 'static {
     }
     /// One request. Runs in a task of its own: a backend that hangs up does not cancel it; see
     /// [`IncomingRequest::connection`].
-    fn handle(&self, arrival: IncomingRequest) -> impl Future<Output = Reply> + Send;
+    fn handle(&self, arrival: IncomingRequest) -> impl Future<Output = HandlerReply> + Send;
     /// Records a request that was rejected before the handler got it.
     fn request_denied(&self, entrypoint: Entrypoint, status: StatusCode, why: &str);
     /// Records a connection that was denied. A denied request follows, but not at the limit.
@@ -139,6 +152,8 @@ struct ListenerShared<C> {
     handler: Arc<C>,
     setup: EntrypointSetup,
     slots: Arc<Semaphore>,
+    /// For denied connections whose request is still read.
+    lingering: Arc<Semaphore>,
     resolver: Resolver,
     tls_client: OnceLock<Option<Arc<ClientConfig>>>,
 }
@@ -167,6 +182,7 @@ impl<C: RequestHandler> ProxyService<C> {
             handler,
             setup,
             slots,
+            lingering: Arc::new(Semaphore::new(MAX_LINGERING)),
             resolver: Resolver::default(),
             tls_client: OnceLock::new(),
         }))

@@ -13,6 +13,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
 use crate::dialect;
@@ -20,12 +21,12 @@ use crate::net::authority::{Authority, HostPort, Scheme};
 use crate::net::drain::{ClientConnection, ClientConnectionGuard, Phase};
 use crate::net::entrypoint::connection::{ConnectionContext, request_id};
 use crate::net::entrypoint::response::{
-    Rejected, ResponseBody, rejection_response, reply_response,
+    Rejected, ResponseBody, handler_response, rejection_response,
 };
-use crate::net::entrypoint::tunnel;
 use crate::net::entrypoint::{
     Entrypoint, EntrypointTarget, HostAdmission, IncomingRequest, ListenerShared, RequestHandler,
 };
+use crate::net::entrypoint::{forward, tunnel};
 use crate::net::peer::Peer;
 use crate::net::screen::{self, RequestLineTarget, ScreenContext};
 use crate::secret::SecretString;
@@ -54,10 +55,12 @@ impl<C: RequestHandler> ListenerShared<C> {
     ) -> Response<ResponseBody> {
         let entrypoint = context.origin.entrypoint_of(&request);
         context.slot.open.move_to(entrypoint);
+        let upgrade = request.extensions().get::<OnUpgrade>().cloned();
         let mut response = match self.handle(entrypoint, context, request).await {
             Ok(response) => response,
             Err(rejected) => {
                 self.report(entrypoint, &rejected);
+                tunnel::close_denied(upgrade, context);
                 rejection_response(rejected)
             }
         };
@@ -115,7 +118,7 @@ impl<C: RequestHandler> ListenerShared<C> {
             }
             RequestAction::Forward(target) => {
                 let request = Request::from_parts(parts, body);
-                tunnel::forward(self, entrypoint, request, target, &context).await
+                forward::forward(self, entrypoint, request, target, &context).await
             }
         }
     }
@@ -238,7 +241,7 @@ impl<C: RequestHandler> ListenerShared<C> {
                 "internal error; the message may have been sent",
             )
         };
-        task.await.map(reply_response).map_err(panicked)
+        task.await.map(handler_response).map_err(panicked)
     }
 
     async fn read_body_in_time(

@@ -1,16 +1,54 @@
 //! Responses: the handler's reply, or a rejection with its reason.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, PROXY_AUTHENTICATE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::dialect::Reply;
+use crate::net::entrypoint::HandlerReply;
+use crate::net::entrypoint::timeout_stream::BusyGuard;
 use crate::net::screen;
 
+/// The body of another host's response. The client's connection counts as busy until it ends.
+#[derive(Debug)]
+pub(super) struct ForwardedBody {
+    body: Incoming,
+    _busy: BusyGuard,
+}
+
+impl ForwardedBody {
+    pub(super) fn new(body: Incoming, busy: BusyGuard) -> Self {
+        Self { body, _busy: busy }
+    }
+}
+
+impl Body for ForwardedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// Whole, or streamed from another host.
-pub(super) type ResponseBody = Either<Full<Bytes>, Incoming>;
+pub(super) type ResponseBody = Either<Full<Bytes>, ForwardedBody>;
 
 /// Why a request was rejected.
 #[derive(Debug)]
@@ -79,8 +117,18 @@ pub(super) fn text_response(status: StatusCode, why: &str) -> Response<ResponseB
     response
 }
 
-/// The handler's reply, with our own framing.
-pub(super) fn reply_response(reply: Reply) -> Response<ResponseBody> {
+/// The handler's reply. The connection closes after the reply to a denied request.
+pub(super) fn handler_response(handled: HandlerReply) -> Response<ResponseBody> {
+    let mut response = reply_response(handled.reply);
+    if handled.is_denied {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
+}
+
+/// A reply with our own framing.
+fn reply_response(reply: Reply) -> Response<ResponseBody> {
     let mut response = Response::new(Either::Left(Full::new(reply.body)));
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;

@@ -38,6 +38,10 @@ impl IdleTimer {
         BusyGuard(Arc::clone(&self.0))
     }
 
+    fn is_busy(&self) -> bool {
+        self.0.active_requests.load(Ordering::SeqCst) > 0
+    }
+
     /// Whether the connection ended because a head took too long.
     pub(super) fn head_timed_out(&self) -> bool {
         self.0.head_timed_out.load(Ordering::SeqCst)
@@ -66,6 +70,53 @@ pub(super) struct TimeoutStream<S> {
     timer: Pin<Box<Sleep>>,
     head_timeout: Duration,
     idle_timeout: Duration,
+    linger: Linger,
+}
+
+/// How long, and for how many bytes, what a client still sends is read after our side was closed. A close
+/// with unread bytes would be a reset, which can destroy the response on its way.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1 << 20;
+
+/// Reads and drops what a client sends to a connection that we have closed, within limits.
+#[derive(Debug)]
+pub(super) struct Linger {
+    timer: Option<Pin<Box<Sleep>>>,
+    bytes_left: usize,
+}
+
+impl Default for Linger {
+    fn default() -> Self {
+        Self {
+            timer: None,
+            bytes_left: LINGER_BYTES,
+        }
+    }
+}
+
+impl Linger {
+    /// Ready when the client has closed too, or when a limit is reached.
+    pub(super) fn poll_read_to_end<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep(LINGER_TIMEOUT)));
+        let mut scratch = [0; 4096];
+        while self.bytes_left > 0 {
+            let mut dropped = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut *stream).poll_read(cx, &mut dropped) {
+                Poll::Ready(Ok(())) if !dropped.filled().is_empty() => {
+                    self.bytes_left = self.bytes_left.saturating_sub(dropped.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return timer.as_mut().poll(cx),
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 impl<S> TimeoutStream<S> {
@@ -84,6 +135,7 @@ impl<S> TimeoutStream<S> {
             timer: Box::pin(sleep(head_timeout)),
             head_timeout,
             idle_timeout,
+            linger: Linger::default(),
         }
     }
 
@@ -103,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutStream<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let busy = self.idle_timer.0.active_requests.load(Ordering::SeqCst) > 0;
+        let busy = self.idle_timer.is_busy();
         let calls = self.idle_timer.0.started_requests.load(Ordering::SeqCst);
         if !busy && calls != self.seen_requests {
             self.seen_requests = calls;
@@ -140,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -154,7 +206,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+        // Inside a tunnel, only one direction has ended.
+        if self.idle_timer.is_busy() {
+            return Poll::Ready(Ok(()));
+        }
+        let this = &mut *self;
+        this.linger.poll_read_to_end(&mut this.inner, cx).map(Ok)
     }
 
     fn poll_write_vectored(

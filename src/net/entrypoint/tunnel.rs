@@ -1,37 +1,31 @@
-//! Tunnels and requests to other hosts, and CONNECTs that are intercepted: every address is
-//! checked again after its name was resolved, bytes are counted, and tunnels without traffic end
-//! when the process does.
+//! Tunnels to other hosts, and CONNECTs that are intercepted: every address is checked again after
+//! its name was resolved, bytes are counted, silent tunnels end, and those without traffic end when
+//! the process does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, VIA};
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::net::authority::{Authority, Scheme};
+use crate::net::authority::Authority;
 use crate::net::byte_counters::{ByteCounts, MeteredStream};
 use crate::net::drain::{Drain, Phase};
 use crate::net::entrypoint::connection::{ConnectionContext, serve_inside_connect};
 use crate::net::entrypoint::response::{Rejected, ResponseBody};
 use crate::net::entrypoint::{Entrypoint, ListenerShared, RequestHandler};
-use crate::net::reply_parser::{client_builder, describe_head_error};
 use crate::net::screen;
-use crate::net::server::Stream;
-use crate::tls;
 
 /// While draining, a tunnel without traffic for this long is closed.
 const DRAIN_IDLE_LIMIT: Duration = Duration::from_secs(1);
+/// How often a silence is looked for within its limit.
+const SILENCE_CHECKS: u32 = 8;
 
 /// Answers a CONNECT whose inside the sidecar serves.
 pub(super) fn accept_connect<C: RequestHandler>(
@@ -53,6 +47,20 @@ pub(super) fn accept_connect<C: RequestHandler>(
     connect_established()
 }
 
+/// Closes the connection of a denied CONNECT. After a request that could have become a tunnel, the HTTP
+/// library hands the connection over instead of closing it.
+pub(super) fn close_denied(upgrade: Option<OnUpgrade>, context: &ConnectionContext) {
+    let Some(upgrade) = upgrade else { return };
+    let slot = Arc::clone(&context.slot);
+    // Ends with the connection, or when the library drops it.
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgrade.await {
+            TokioIo::new(upgraded).shutdown().await.ok();
+        }
+        drop(slot);
+    });
+}
+
 /// Answers a CONNECT to another host, once that host is connected.
 pub(super) async fn tunnel<C: RequestHandler>(
     shared: &Arc<ListenerShared<C>>,
@@ -66,7 +74,12 @@ pub(super) async fn tunnel<C: RequestHandler>(
     let busy = context.idle_timer.mark_busy();
     let (mut far, counts) = MeteredStream::new(far);
     let flight = context.drain.track_request();
-    let idle = shared.setup.limits.idle_timeout;
+    let limits = shared.setup.limits;
+    // A host that never answers holds its slot for a shorter time than one that did.
+    let may_pause = move |counts: &ByteCounts| match counts.read() {
+        0 => limits.forward_timeout.min(limits.idle_timeout),
+        _ => limits.idle_timeout,
+    };
     // Owned by the drain, through its guard.
     tokio::spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
@@ -74,7 +87,7 @@ pub(super) async fn tunnel<C: RequestHandler>(
             tokio::select! {
                 // How a tunnel ended concerns its two ends only.
                 _ = copy_bidirectional(&mut near, &mut far) => {}
-                () = wait_until_idle(&counts, idle) => {}
+                () = wait_until_silent(&counts, may_pause) => {}
                 () = wait_until_drained(&context.drain, &counts) => {}
             }
         }
@@ -84,98 +97,17 @@ pub(super) async fn tunnel<C: RequestHandler>(
     Ok(connect_established())
 }
 
-/// Streams a request to another host, and its response back.
-pub(super) async fn forward<C: RequestHandler>(
-    shared: &Arc<ListenerShared<C>>,
-    entrypoint: Entrypoint,
-    request: Request<Incoming>,
-    target: Authority,
-    context: &ConnectionContext,
-) -> Result<Response<ResponseBody>, Rejected> {
-    let bad = |why: &str| Rejected::new(StatusCode::BAD_GATEWAY, format!("{target}: {why}"));
-    let (mut parts, body) = request.into_parts();
-    screen::strip_connection_headers(&mut parts.headers);
-    let host = HeaderValue::try_from(target.host_header()).map_err(|_| bad("no host name"))?;
-    parts.headers.insert(HOST, host);
-    if let Ok(marker) = HeaderValue::try_from(format!("1.1 {}", shared.setup.via_marker)) {
-        parts.headers.append(VIA, marker);
-    }
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    parts.uri = path
-        .parse::<Uri>()
-        .map_err(|_| bad("its path cannot be sent"))?;
-    let far = dial(shared, &target, context.peer.is_local()).await?;
-    let report = {
-        let handler = Arc::clone(&shared.handler);
-        let target = target.clone();
-        move |counts: ByteCounts| handler.tunnel_closed(entrypoint, &target, counts.total())
-    };
-    let mut sender = match target.scheme {
-        Scheme::Http => http_handshake(far, report).await,
-        Scheme::Https => http_handshake(tls_handshake(shared, &target, far).await?, report).await,
-    }
-    .ok_or_else(|| bad("the connection broke"))?;
-    let sent = sender.send_request(Request::from_parts(parts, body)).await;
-    let mut response = sent.map_err(|error| bad(&broken_exchange(&error)))?;
-    screen::strip_framing(response.headers_mut());
-    Ok(response.map(Either::Right))
-}
-
-fn broken_exchange(error: &hyper::Error) -> String {
-    if error.is_parse() {
-        format!("it {}", describe_head_error(error))
-    } else {
-        "the connection broke".to_owned()
-    }
-}
-
-/// Starts TLS with a host that the request is forwarded to; its certificate must be valid for its name.
-async fn tls_handshake<C: RequestHandler>(
-    shared: &ListenerShared<C>,
-    target: &Authority,
-    far: TcpStream,
-) -> Result<TlsStream<TcpStream>, Rejected> {
-    let bad = |why: &str| Rejected::new(StatusCode::BAD_GATEWAY, format!("{target}: {why}"));
-    let name = ServerName::try_from(target.host.clone()).map_err(|_| bad("no host name"))?;
-    let config = shared
-        .tls_client()
-        .ok_or_else(|| bad("TLS cannot be set up here"))?;
-    let connecting = TlsConnector::from(config).connect(name, far);
-    let limit = shared.setup.limits.client_timeout;
-    let connected = timeout(limit, connecting).await.map_err(|_| {
-        let reason = format!("{target}: the TLS handshake took too long");
-        Rejected::new(StatusCode::GATEWAY_TIMEOUT, reason)
-    })?;
-    connected.map_err(|error| {
-        let reason = tls::describe_certificate_error(&error, "base_url");
-        bad(reason.as_deref().unwrap_or("the TLS handshake failed"))
-    })
-}
-
 fn connect_established() -> Response<ResponseBody> {
     Response::new(Either::Left(Full::default()))
 }
 
-async fn http_handshake<S: Stream>(
-    far: S,
-    report: impl FnOnce(ByteCounts) + Send + 'static,
-) -> Option<SendRequest<Incoming>> {
-    let (far, counts) = MeteredStream::new(far);
-    let (sender, connection) = client_builder().handshake(TokioIo::new(far)).await.ok()?;
-    // Owned by its sender and the reply's body: it ends when both are gone.
-    tokio::spawn(async move {
-        connection.await.ok();
-        report(counts);
-    });
-    Some(sender)
-}
-
-async fn dial<C: RequestHandler>(
+pub(super) async fn dial<C: RequestHandler>(
     shared: &ListenerShared<C>,
     target: &Authority,
     local: bool,
 ) -> Result<TcpStream, Rejected> {
     let limit = shared.setup.limits.client_timeout;
+    let deadline = Instant::now() + limit;
     let bad = |reason: String| Rejected::new(StatusCode::BAD_GATEWAY, reason);
     let late = |_| {
         let reason = format!("no connection to {target} in time");
@@ -184,13 +116,16 @@ async fn dial<C: RequestHandler>(
     let found = shared.resolver.resolve(&target.host, limit).await;
     let found = found.map_err(|error| bad(error.to_string()))?;
     let mut last = bad(format!("{} has no address", target.host));
-    for address in found {
+    // One mute address leaves time for the others.
+    for (left, address) in (1..=found.len()).rev().zip(found.iter().copied()) {
+        let share = deadline.saturating_duration_since(Instant::now())
+            / u32::try_from(left).unwrap_or(u32::MAX);
         let address = SocketAddr::new(address, target.port);
         if let Err(refusal) = screen::check_address(address, &shared.setup.own_addresses, local) {
             last = refusal.into();
             continue;
         }
-        match timeout(limit, TcpStream::connect(address))
+        match timeout(share, TcpStream::connect(address))
             .await
             .map_err(late)
         {
@@ -224,19 +159,32 @@ fn reject_own_address(
     Ok(stream)
 }
 
-/// Resolves when no byte has moved for a whole `wait`: one end may be gone without closing.
-async fn wait_until_idle(counts: &ByteCounts, wait: Duration) {
-    let mut seen = None;
-    while seen != Some(counts.total()) {
-        seen = Some(counts.total());
-        sleep(wait).await;
+/// Resolves when no byte has moved for as long as `limit` says at that time: one end may be mute, or gone
+/// without closing.
+pub(super) async fn wait_until_silent(
+    counts: &ByteCounts,
+    limit: impl Fn(&ByteCounts) -> Duration,
+) {
+    let mut seen = counts.total();
+    let mut since = Instant::now();
+    loop {
+        let limit = limit(counts);
+        if since.elapsed() >= limit {
+            return;
+        }
+        sleep(limit / SILENCE_CHECKS).await;
+        let total = counts.total();
+        if total != seen {
+            seen = total;
+            since = Instant::now();
+        }
     }
 }
 
 async fn wait_until_drained(drain: &Drain, counts: &ByteCounts) {
     drain.wait_for(Phase::Draining).await;
     tokio::select! {
-        () = wait_until_idle(counts, DRAIN_IDLE_LIMIT) => {}
+        () = wait_until_silent(counts, |_| DRAIN_IDLE_LIMIT) => {}
         () = drain.wait_for(Phase::Closing) => {}
     }
 }

@@ -75,6 +75,8 @@ async fn draining_serves_requests_and_closes_after_each_response() {
         "a call in flight is finished"
     );
     fixture.drain.requests_finished().await;
+    drop((idle, third, busy));
+    fixture.slots_free().await;
     let late = fixture.ask(PLAIN).await;
     assert!(
         late.status == 503 && late.head.contains("retry-after: 1"),

@@ -3,6 +3,7 @@
 mod bounds;
 mod ends;
 mod inside;
+mod slots;
 mod ways;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
@@ -48,7 +50,7 @@ impl RequestHandler for FakeHandler {
         }
     }
 
-    async fn handle(&self, arrival: IncomingRequest) -> Reply {
+    async fn handle(&self, arrival: IncomingRequest) -> HandlerReply {
         assert!(arrival.request.path != "/panic", "as asked");
         if arrival.request.path == "/hold" {
             self.release
@@ -62,12 +64,14 @@ impl RequestHandler for FakeHandler {
         headers.insert("transfer-encoding", "chunked".parse().unwrap());
         headers.insert("content-length", "999".parse().unwrap());
         let body = Bytes::from(format!("received {} bytes", arrival.request.body.len()));
+        let is_denied = arrival.request.path == "/denied";
         self.arrivals.send(arrival).unwrap();
-        Reply {
+        let reply = Reply {
             status: StatusCode::ACCEPTED,
             headers,
             body,
-        }
+        };
+        HandlerReply { reply, is_denied }
     }
 
     fn request_denied(&self, entrypoint: Entrypoint, status: StatusCode, why: &str) {
@@ -176,6 +180,37 @@ impl EntrypointFixture {
             ca,
             _folder: folder,
         }
+    }
+
+    fn with_limits(limits: Limits) -> Self {
+        let mut fixture = Self::new();
+        let shared = &fixture.service.0;
+        let setup = EntrypointSetup {
+            limits,
+            ..shared.setup.clone()
+        };
+        fixture.service = ProxyService::new(Arc::clone(&shared.handler), setup);
+        fixture
+    }
+
+    /// A connection over TCP.
+    async fn connect_tcp(&self) -> TestClient<TcpStream> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        let near = TcpStream::connect(server).await.unwrap();
+        let (far, client) = listener.accept().await.unwrap();
+        let service = self.service.clone();
+        let drain = self.drain.clone();
+        let peer = Peer::from_tcp(client, server);
+        tokio::spawn(async move { service.serve(far, peer, drain).await });
+        TestClient(near)
+    }
+
+    /// Waits until no connection holds a slot.
+    async fn slots_free(&self) {
+        let slots = &self.service.0.slots;
+        let all = u32::try_from(limits().max_connections).unwrap();
+        drop(slots.acquire_many(all).await.unwrap());
     }
 
     fn without_ca() -> Self {
