@@ -248,9 +248,16 @@ impl EntrypointFixture {
     }
 
     async fn turned_away(&mut self) -> (Entrypoint, u16) {
+        let (entrypoint, status, _) = self.turned_away_because().await;
+        (entrypoint, status)
+    }
+
+    async fn turned_away_because(&mut self) -> (Entrypoint, u16, String) {
         loop {
             match self.events.recv().await.unwrap() {
-                HandlerEvent::TurnedAway(entrypoint, status, _) => return (entrypoint, status),
+                HandlerEvent::TurnedAway(entrypoint, status, why) => {
+                    return (entrypoint, status, why);
+                }
                 HandlerEvent::Unconnected(..) => {}
                 events @ HandlerEvent::Tunnelled(..) => panic!("{events:?}"),
             }
