@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a broken set-up is a failed test")]
 
 use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -100,6 +100,41 @@ fn a_full_log_pipe_blocks_neither_requests_nor_the_end() {
     }
     sidecar.stop();
     drop(reader);
+}
+
+/// What it says before its log begins, and after its log has ended: warnings of the config, and the error at its end.
+#[test]
+fn a_full_log_pipe_blocks_neither_the_start_nor_an_end_with_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let socket = folder.path().join("sidecar.sock");
+    let taken = UnixListener::bind(&socket).unwrap();
+    let observing = format!(
+        "mode = \"observe\"\n[listen]\nproxy = \"off\"\nadmin = \"off\"\ncontrol = \"off\"\nunix = \"{}\"\n[providers.playmobile]\ndialect = \"playmobile\"\nbase_url = \"https://$HOST.example\"\n",
+        socket.display()
+    );
+    for config in ["no such key = 1\n", &observing] {
+        std::fs::write(&file, config).unwrap();
+        let (reader, writer) = full_pipe();
+        let child = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+            .args(["run", "--config"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stderr(writer)
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_child(&child);
+        let (send, ended) = std::sync::mpsc::channel();
+        let waiting = thread::spawn(move || send.send({ child }.wait().unwrap().code()).unwrap());
+        let code = ended.recv_timeout(PATIENCE);
+        if code.is_err() {
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+        waiting.join().unwrap();
+        assert_eq!(code, Ok(Some(2)), "{config}");
+        drop(reader);
+    }
+    drop(taken);
 }
 
 #[test]

@@ -95,15 +95,16 @@ fn check_config(file: &Path, vault: bool) -> anyhow::Result<ProblemReport> {
     };
     let mut report = loaded.warnings.clone();
     report.problems.extend(config::inspect(&loaded));
-    if vault {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start a runtime to read the vaults")?;
-        report
-            .problems
-            .extend(runtime.block_on(check_credentials(&loaded)));
-    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime to read the vaults")?;
+    let found = if vault {
+        runtime.block_on(check_credentials(&loaded))
+    } else {
+        runtime.block_on(check_plain_credentials(&loaded))
+    };
+    report.problems.extend(found);
     report.problems.sort_by_key(|problem| {
         (
             problem.severity,
@@ -151,6 +152,36 @@ async fn check_webhook(loaded: &Config, credential_cache: &CredentialCache) -> O
     Some(loaded.error(&ConfigKey::Webhook, error.message))
 }
 
+/// The credentials in files that need no key, as warnings: without `--vault` they are not a condition of the start. An
+/// entry that cannot be read here may be readable for the sidecar's user.
+async fn check_plain_credentials(loaded: &Config) -> Vec<Problem> {
+    let clock = Arc::new(SystemClock::start());
+    let credential_cache = CredentialCache::new(&loaded.vault, clock, Box::new(|_| ()));
+    let mut problems = Vec::new();
+    for provider in &loaded.proxy.providers {
+        let Some(reference) = &provider.credential else {
+            continue;
+        };
+        let source = loaded.vault.sources.get(&reference.vault);
+        if !source.is_some_and(|source| source.as_kind().is_plain_file()) {
+            continue;
+        }
+        let key = ConfigKey::Credential(provider.id.as_str().to_owned());
+        let found = match credential_cache.get(reference).await {
+            Ok(credential) => provider
+                .dialect
+                .check_credential(&credential)
+                .iter()
+                .map(|wrong| credential_text(provider, wrong))
+                .collect(),
+            Err(error) if error.is_about_entry() => vec![error.to_string()],
+            Err(_) => Vec::new(),
+        };
+        problems.extend(found.into_iter().map(|what| loaded.warning(&key, what)));
+    }
+    problems
+}
+
 async fn check_credential(
     loaded: &Config,
     credential_cache: &CredentialCache,
@@ -179,16 +210,24 @@ fn credential_problem(
     provider: &Provider,
     wrong: &CredentialProblem,
 ) -> Problem {
-    let text = format!(
-        "`{}` of provider `{}`: {}",
-        wrong.field, provider.id, wrong.problem
-    );
+    let text = credential_text(provider, wrong);
     if wrong.is_unusable {
         loaded.error(key, text)
     } else {
-        let text = format!("{text}; it is used anyway: compare it with the service's console");
         loaded.warning(key, text)
     }
+}
+
+fn credential_text(provider: &Provider, wrong: &CredentialProblem) -> String {
+    let used = if wrong.is_unusable {
+        ""
+    } else {
+        "; it is used anyway: compare it with the service's console"
+    };
+    format!(
+        "`{}` of provider `{}`: {}{used}",
+        wrong.field, provider.id, wrong.problem
+    )
 }
 
 /// Keeps the warnings of the vault about an entry.
@@ -269,6 +308,73 @@ mod tests {
             "{shown}"
         );
         assert!(!shown.contains("0123456789abcdef"), "{shown}");
+    }
+
+    /// What lies in files that anyone here can read needs no option; each finding is a warning.
+    #[test]
+    fn values_in_plain_files_are_checked_without_the_option() {
+        let folder = tempfile::tempdir().unwrap();
+        let sid = "AC0123456789abcdef0123456789abcdef";
+        secret(folder.path(), "account_sid", sid);
+        for (token, found) in [
+            ("0123456789abcdef0123456789abcdef", None),
+            (
+                "0123456789abcdef0123456789abcde",
+                Some("does not look like one"),
+            ),
+            (sid, Some("`auth_token` of provider `twilio`")),
+            (
+                "0123456789abcdef\n0123456789abcdef",
+                Some("contains a newline"),
+            ),
+            ("", Some("`auth_token` of provider `twilio`")),
+        ] {
+            secret(folder.path(), "auth_token", token);
+            let (errors, shown) = report(folder.path(), CONFIG, false);
+            assert_eq!(errors, 0, "{shown}");
+            match found {
+                None => assert_eq!(shown, "[]"),
+                Some(found) => assert!(shown.contains(found), "{token}: {shown}"),
+            }
+            assert!(!shown.contains("0123456789"), "{shown}");
+        }
+        fs::remove_dir_all(folder.path().join("secrets/twilio")).unwrap();
+        let (errors, shown) = report(folder.path(), CONFIG, false);
+        assert!(
+            errors == 0 && shown.contains("there is no entry `twilio`"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_path_that_no_entry_can_have_is_found_without_the_option() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(".env"), "").unwrap();
+        fs::create_dir(folder.path().join("secrets")).unwrap();
+        for (vault, path, help) in [
+            ("env = { file = \".env\" }", "sms/x", "leave `path` out"),
+            ("env = {}", "sms/x", "leave `path` out"),
+            (
+                "directory = { path = \"secrets\" }",
+                "../x",
+                "lead downwards",
+            ),
+            (
+                "openbao = { address = \"http://127.0.0.1:9\", token_file = \"t\" }",
+                "/sms/x",
+                "below the mount",
+            ),
+        ] {
+            let config = format!(
+                "[vaults.v]\n{vault}\n[providers.twilio]\ndialect = \"twilio\"\ncredential = {{ vault = \"v\", path = \"{path}\" }}\n"
+            );
+            let (errors, shown) = report(folder.path(), &config, false);
+            assert_eq!(errors, 1, "{vault}: {shown}");
+            assert!(
+                shown.contains("is not a path of vault `v`") && shown.contains(help),
+                "{vault}: {shown}"
+            );
+        }
     }
 
     #[test]

@@ -96,6 +96,9 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
+    if matches!(cli.command, Command::Run(_) | Command::Wrap(_)) {
+        output::give_up_on_stalled_reader();
+    }
     protect_process(&cli.command)
         .and_then(|()| run(cli.command))
         .unwrap_or_else(|error| {

@@ -3,6 +3,22 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// How long a message of a process that serves may take to be written.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Whether a reader of standard error that stalls (a full pipe) holds this process up.
+static WAITS_FOR_READER: AtomicBool = AtomicBool::new(true);
+
+/// From now on a message that nobody reads is given up after a second. A command for people waits for its reader, a
+/// pager for example; a process that serves, or that a service manager starts again, must not.
+pub(crate) fn give_up_on_stalled_reader() {
+    WAITS_FOR_READER.store(false, Ordering::Relaxed);
+}
 
 use crate::cli::layout::{Target, lay_out};
 
@@ -21,6 +37,23 @@ pub(crate) fn verbatim(text: impl Display) {
 
 /// Writes a text to standard error, for progress and warnings.
 pub(crate) fn note(text: impl Display) {
+    let text = text.to_string();
+    if WAITS_FOR_READER.load(Ordering::Relaxed) {
+        return write_note(&text);
+    }
+    let (done, written) = mpsc::channel::<()>();
+    let writer = thread::Builder::new().name("note".to_owned());
+    let started = writer.spawn(move || {
+        write_note(&text);
+        drop(done);
+    });
+    if started.is_ok() {
+        // Ends when the thread does.
+        written.recv_timeout(WRITE_TIMEOUT).unwrap_or_default();
+    }
+}
+
+fn write_note(text: &str) {
     let mut err = anstream::stderr().lock();
     let text = lay_out(&text.to_string(), Target::Stderr.width());
     writeln!(err, "{text}").unwrap_or_default();

@@ -17,7 +17,7 @@ use crate::dialect::{Catalog, SourceFile};
 use crate::file_error::{FileProblem, describe_read_error};
 use crate::net::{ca, file_limit};
 use crate::problem::{Problem, ProblemReport, SourceText};
-use crate::proxy::Settings;
+use crate::proxy::{CallerProof, Settings};
 
 /// Reads the file and the descriptions in its folder. Other files are checked by `inspect`, and where they are used.
 pub fn load(path: &Path) -> Result<Config, ProblemReport> {
@@ -164,6 +164,7 @@ pub fn control_socket(path: &Path) -> Option<PathBuf> {
 pub fn inspect(loaded: &Config) -> Vec<Problem> {
     let mut problems = check_ca(loaded);
     problems.extend(check_file_limit(loaded));
+    problems.extend(check_entry_paths(loaded));
     problems.extend(check_root_certificates(loaded));
     for (name, source) in &loaded.vault.sources {
         let kind = source.as_kind();
@@ -184,6 +185,32 @@ pub fn inspect(loaded: &Config) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// The paths that no entry of their vault can have.
+fn check_entry_paths(loaded: &Config) -> Vec<Problem> {
+    let providers = loaded.proxy.providers.iter().filter_map(|provider| {
+        let key = ConfigKey::Credential(provider.id.as_str().to_owned());
+        Some((key, provider.credential.as_ref()?))
+    });
+    let callers = loaded.proxy.callers.iter().filter_map(|caller| {
+        let CallerProof::Token(reference) = &caller.proof else {
+            return None;
+        };
+        Some((ConfigKey::CallerToken(caller.name.clone()), reference))
+    });
+    providers
+        .chain(callers)
+        .filter_map(|(key, reference)| {
+            let source = loaded.vault.sources.get(&reference.vault)?;
+            let why = source.as_kind().path_problem(&reference.path)?;
+            let what = format!(
+                "`{}` is not a path of vault `{}`",
+                reference.path, reference.vault
+            );
+            Some(loaded.error(&key, what).with_help(why))
+        })
+        .collect()
 }
 
 /// Compares the limit of open files of this process with the connections that the config allows.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::telemetry::VaultReadResult;
+
 /// One vault.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -30,6 +32,13 @@ pub struct VaultEntryStatus {
     pub last_success_at: Option<String>,
     /// What is wrong and what to do.
     pub problem: Option<String>,
+}
+
+impl VaultEntryStatus {
+    /// Whether the vault can be read, but does not have the entry.
+    pub fn is_absent(&self) -> bool {
+        self.result == VaultReadResult::NotFound.as_str()
+    }
 }
 
 /// The active config.

@@ -7,7 +7,7 @@ pub(super) use crate::status::Headline;
 use crate::status::times::short_time;
 use crate::status::{
     ConfigStatus, ConnectionsStatus, EntrypointStatus, MessageCounts, ProviderStatus, RouteStatus,
-    Status,
+    Status, VaultEntryStatus, VaultStatus,
 };
 
 /// Whether codes arrive, in one word.
@@ -252,28 +252,7 @@ fn warnings(status: &Status) -> Vec<String> {
             .filter_map(|provider| failure_warning(provider, &status.at)),
     );
     for vault in &status.vaults {
-        let failing: Vec<_> = vault
-            .entries
-            .iter()
-            .filter(|entry| entry.failing_since.is_some())
-            .collect();
-        let since = failing
-            .iter()
-            .filter_map(|entry| entry.failing_since.as_deref())
-            .min();
-        if let Some(since) = since {
-            let kept = failing.iter().any(|entry| entry.last_success_at.is_some());
-            let kept = if kept {
-                "; the last good credentials stay in use"
-            } else {
-                ""
-            };
-            also.push(format!(
-                "Vault {} cannot be read since {}{kept}.",
-                vault.vault,
-                short_time(since, &status.at)
-            ));
-        }
+        also.extend(failing_vault_warnings(vault, &status.at));
     }
     if let Some(reload) = status
         .config
@@ -288,6 +267,47 @@ fn warnings(status: &Status) -> Vec<String> {
     }
     also.extend(unloaded_config_warning(&status.config, &status.at));
     also
+}
+
+/// Says which entries of a vault are absent, and which cannot be read: an absent entry says nothing about the vault.
+fn failing_vault_warnings(vault: &VaultStatus, now: &str) -> Vec<String> {
+    let failing = vault
+        .entries
+        .iter()
+        .filter(|entry| entry.failing_since.is_some());
+    let (absent, unreadable): (Vec<_>, Vec<_>) = failing.partition(|entry| entry.is_absent());
+    let name = &vault.vault;
+    let paths = |entries: &[&VaultEntryStatus]| {
+        let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+        paths.join(", ")
+    };
+    let what_is_absent = if absent.iter().any(|entry| entry.path.is_empty()) {
+        format!("Vault {name} lacks the fields of a credential")
+    } else {
+        format!("Vault {name} has no entry {}", paths(&absent))
+    };
+    let is_whole = unreadable.len() == vault.entries.len();
+    let what_is_unreadable = if is_whole || unreadable.iter().any(|entry| entry.path.is_empty()) {
+        format!("Vault {name} cannot be read")
+    } else {
+        format!("{} of vault {name} cannot be read", paths(&unreadable))
+    };
+    [(absent, what_is_absent), (unreadable, what_is_unreadable)]
+        .into_iter()
+        .filter_map(|(entries, what)| {
+            let since = entries
+                .iter()
+                .filter_map(|entry| entry.failing_since.as_deref());
+            let since = short_time(since.min()?, now);
+            let is_kept = entries.iter().any(|entry| entry.last_success_at.is_some());
+            let kept = if is_kept {
+                "; the last good credentials stay in use"
+            } else {
+                ""
+            };
+            Some(format!("{what} since {since}{kept}."))
+        })
+        .collect()
 }
 
 /// Warns that a provider in use does not work as it should.
@@ -511,5 +531,57 @@ fn join_names(names: &[&str]) -> String {
         [] => String::new(),
         [one] => (*one).to_owned(),
         [head @ .., last] => format!("{} and {last}", head.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One absent entry does not mean that the vault cannot be read.
+    #[test]
+    fn an_absent_entry_and_an_unreadable_vault_differ() {
+        let entry = |path: &str, result: &str| VaultEntryStatus {
+            path: path.to_owned(),
+            result: result.to_owned(),
+            failing_since: (result != "unchanged").then(|| "2026-11-25T20:46:00Z".to_owned()),
+            ..VaultEntryStatus::default()
+        };
+        for (entries, expected) in [
+            (vec![entry("a", "unchanged")], vec![]),
+            (
+                vec![entry("a", "unchanged"), entry("b", "not-found")],
+                vec!["Vault v has no entry b since 20:46:00 UTC."],
+            ),
+            (
+                vec![entry("", "not-found")],
+                vec!["Vault v lacks the fields of a credential since 20:46:00 UTC."],
+            ),
+            (
+                vec![entry("a", "unchanged"), entry("b", "malformed")],
+                vec!["b of vault v cannot be read since 20:46:00 UTC."],
+            ),
+            (
+                vec![entry("a", "timeout"), entry("b", "timeout")],
+                vec!["Vault v cannot be read since 20:46:00 UTC."],
+            ),
+            (
+                vec![entry("a", "not-found"), entry("b", "malformed")],
+                vec![
+                    "Vault v has no entry a since 20:46:00 UTC.",
+                    "b of vault v cannot be read since 20:46:00 UTC.",
+                ],
+            ),
+        ] {
+            let vault = VaultStatus {
+                vault: "v".to_owned(),
+                entries,
+                ..VaultStatus::default()
+            };
+            assert_eq!(
+                failing_vault_warnings(&vault, "2026-11-25T20:50:00Z"),
+                expected
+            );
+        }
     }
 }

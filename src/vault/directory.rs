@@ -46,6 +46,14 @@ impl VaultKind for DirectorySettings {
             .to_owned()
     }
 
+    fn path_problem(&self, path: &str) -> Option<&'static str> {
+        path_problem(path)
+    }
+
+    fn is_plain_file(&self) -> bool {
+        true
+    }
+
     fn entry_files(&self, reference: &CredentialRef) -> Vec<PathBuf> {
         let folder = self.path.join(&reference.path);
         let names = reference
@@ -122,15 +130,7 @@ impl Directory {
 
     /// The folder itself, with the symbolic links resolved that a swap replaces.
     fn resolve_folder(&self, path: &str) -> Result<PathBuf, ReadError> {
-        let inside = Path::new(path).components().all(|part| match part {
-            Component::Normal(_) => true,
-            Component::Prefix(_)
-            | Component::RootDir
-            | Component::CurDir
-            | Component::ParentDir => false,
-        });
-        if !inside {
-            let why = "it must lead downwards, without a leading `/`, `.` or `..`";
+        if let Some(why) = path_problem(path) {
             return Err(ReadError::InvalidPath {
                 path: path.into(),
                 location: self.location().into(),
@@ -155,6 +155,16 @@ impl Directory {
             ReadError::from_io(&named, error, HINT)
         })
     }
+}
+
+fn path_problem(path: &str) -> Option<&'static str> {
+    let is_inside = Path::new(path).components().all(|part| match part {
+        Component::Normal(_) => true,
+        Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::ParentDir => {
+            false
+        }
+    });
+    (!is_inside).then_some("it must lead downwards, without a leading `/`, `.` or `..`")
 }
 
 /// Whether it is a file, and not a folder or a link to nothing.

@@ -54,6 +54,14 @@ impl VaultKind for EnvSettings {
         )
     }
 
+    fn path_problem(&self, path: &str) -> Option<&'static str> {
+        path_problem(path)
+    }
+
+    fn is_plain_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     fn is_reread(&self) -> bool {
         self.file.is_some()
     }
@@ -123,6 +131,11 @@ impl Env {
     }
 }
 
+fn path_problem(path: &str) -> Option<&'static str> {
+    let why = "an environment has one entry; leave `path` out and name the variables in `fields`";
+    (!path.is_empty()).then_some(why)
+}
+
 fn parse_fields(text: &str) -> SecretFields {
     dotenv::parse(text)
         .into_iter()
@@ -135,11 +148,11 @@ fn parse_fields(text: &str) -> SecretFields {
 
 impl VaultSource for Env {
     fn read(&self, path: &str) -> BoxFuture<'static, Result<VaultEntry, ReadError>> {
-        if !path.is_empty() {
+        if let Some(why) = path_problem(path) {
             let error = ReadError::InvalidPath {
                 path: path.into(),
                 location: self.location().into(),
-                why: "an environment has one entry; leave `path` out and name the variables in `fields`",
+                why,
             };
             return Box::pin(std::future::ready(Err(error)));
         }

@@ -62,6 +62,10 @@ impl VaultKind for ExecSettings {
         )
     }
 
+    fn path_problem(&self, path: &str) -> Option<&'static str> {
+        path_problem(path)
+    }
+
     fn open(&self, _: &Arc<dyn Clock>) -> Arc<dyn VaultSource> {
         Arc::new(Exec::new(self.command.clone(), self.timeout))
     }
@@ -99,11 +103,11 @@ impl Exec {
     }
 
     async fn read_entry(self, path: String) -> Result<VaultEntry, ReadError> {
-        if path.contains('\0') {
+        if let Some(why) = path_problem(&path) {
             return Err(ReadError::InvalidPath {
                 path: path.into(),
                 location: self.location().into(),
-                why: "no argument holds a zero byte",
+                why,
             });
         }
         let child = self.spawn(&path).map_err(|error| {
@@ -187,6 +191,11 @@ impl Exec {
     fn program(&self) -> String {
         self.command.first().cloned().unwrap_or_default()
     }
+}
+
+fn path_problem(path: &str) -> Option<&'static str> {
+    path.contains('\0')
+        .then_some("no argument holds a zero byte")
 }
 
 /// Waits for the program and for its output, both to the end.

@@ -21,6 +21,16 @@ pub trait VaultKind {
     /// the config.
     fn missing_file_help(&self, config: &str) -> String;
 
+    /// Why no entry can have this path, and what to do; none: it can.
+    fn path_problem(&self, _path: &str) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether any user who may read its files can read its values: no key, no server, no command.
+    fn is_plain_file(&self) -> bool {
+        false
+    }
+
     /// The files whose modification time dates an entry; empty: the age is unknown.
     fn entry_files(&self, _reference: &CredentialRef) -> Vec<PathBuf> {
         Vec::new()

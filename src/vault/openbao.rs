@@ -76,6 +76,10 @@ impl VaultKind for OpenBaoSettings {
         }
     }
 
+    fn path_problem(&self, path: &str) -> Option<&'static str> {
+        path_problem(path)
+    }
+
     fn open(&self, clock: &Arc<dyn Clock>) -> Arc<dyn VaultSource> {
         Arc::new(OpenBao::new(self, clock))
     }
@@ -119,8 +123,7 @@ impl OpenBao {
 
 impl OpenBaoInner {
     async fn read_entry(&self, path: &str) -> Result<VaultEntry, ReadError> {
-        if !is_entry_path(path) {
-            let why = "name the entry below the mount, as \"sms/playmobile\", without a leading `/`, `.`, `..` or `data/`";
+        if let Some(why) = path_problem(path) {
             return Err(ReadError::InvalidPath {
                 path: path.into(),
                 location: self.location().into(),
@@ -273,6 +276,11 @@ impl VaultSource for OpenBao {
 
 fn encode_path(path: &str) -> String {
     utf8_percent_encode(path, PATH_ENCODE_SET).to_string()
+}
+
+fn path_problem(path: &str) -> Option<&'static str> {
+    let why = "name the entry below the mount, as \"sms/playmobile\", without a leading `/`, `.`, `..` or `data/`";
+    (!is_entry_path(path)).then_some(why)
 }
 
 /// Whether a path can only name an entry below its mount.

@@ -26,7 +26,7 @@ fn vault_entry_item(entry: &VaultEntryStatus, now: &str) -> Markup {
             p {
                 strong { @if entry.path.is_empty() { "the whole of it" } @else { (entry.path) } } " "
                 @match failing {
-                    Some(since) => { "cannot be read since " (time_element(since, now)) ": " (entry.result) },
+                    Some(since) => { @if entry.is_absent() { "absent since " } @else { "cannot be read since " } (time_element(since, now)) ": " (entry.result) },
                     None => { "readable" span.muted { @if let Some(at) = &entry.read_at { ", read at " (time_element(at, now)) ": " (entry.result) } } },
                 }
             }

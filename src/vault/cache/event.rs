@@ -23,6 +23,19 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the vault can be read, and what is wrong is in the entry: it is absent, or has a value that cannot be
+    /// sent.
+    pub fn is_about_entry(&self) -> bool {
+        match self {
+            Self::UnknownVault(_) => false,
+            Self::Read { error, .. } => {
+                error.is_missing() || matches!(**error, ReadError::UnusableField { .. })
+            }
+        }
+    }
+}
+
 /// The result of a read of a vault; for metrics and the log.
 #[derive(Clone, Debug)]
 pub struct ReadEvent<'a> {
