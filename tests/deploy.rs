@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use regex::Regex;
+use sms_sidecar::diagnosis::{DenialReason, DenialScope};
 use sms_sidecar::net::{Limits, file_limit};
 use sms_sidecar::sms::{Cause, Family};
 
@@ -119,7 +120,9 @@ fn alerts_link_headings_and_every_heading_is_linked() {
                 );
             }
             fixed => assert!(
-                reached.insert(fixed.to_owned()) || fixed.contains("not-delivered"),
+                reached.insert(fixed.to_owned())
+                    || fixed.contains("not-delivered")
+                    || fixed == "requests-denied",
                 "{name}: another alert links {fixed}"
             ),
         }
@@ -151,6 +154,24 @@ fn alerts_link_headings_and_every_heading_is_linked() {
         Vec::<&String>::new(),
         "headings without a link"
     );
+}
+
+#[test]
+fn the_runbook_has_every_reason_for_which_the_backend_can_be_denied() {
+    let (_, text) = sections()
+        .into_iter()
+        .find(|(heading, _)| heading == "requests-denied")
+        .expect("a heading");
+    let listed: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    let reasons: Vec<&str> = DenialReason::ALL
+        .iter()
+        .filter(|reason| reason.scope() != DenialScope::Other)
+        .map(|reason| reason.as_str())
+        .collect();
+    assert_eq!(listed, reasons);
 }
 
 #[test]

@@ -60,11 +60,12 @@ fn status_layout(loaded: &Config, listen: &Listen) -> ConfigSummary {
             .map(|(name, source)| (name.clone(), source.as_kind().kind()))
             .collect(),
         listen: listen_addresses(listen),
+        needs_restart: None,
     }
 }
 
 /// Each listener's key under `[listen]`, with its address.
-pub(super) fn listen_addresses(listen: &Listen) -> Vec<(&'static str, String)> {
+pub(crate) fn listen_addresses(listen: &Listen) -> Vec<(&'static str, String)> {
     let tcp = [
         ("proxy", listen.proxy),
         ("admin", listen.admin),

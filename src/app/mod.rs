@@ -8,7 +8,7 @@ mod trace_export;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use prometheus::Registry;
 use tokio::sync::broadcast::error::RecvError;
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::admin::{Admin, Pages, Readiness, serve_connection};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigKey};
-use crate::net::ca::Ca;
+use crate::net::ca::{ActiveCa, Ca};
 use crate::net::drain::{Drain, Phase};
 use crate::net::entrypoint::{EntrypointSetup, ProxyService};
 use crate::net::file_limit;
@@ -29,13 +29,13 @@ use crate::problem::ProblemReport;
 use crate::proxy::{Control, Proxy, ProxyDeps};
 use crate::status::{ControlReply, SendReport, SendRequest};
 use crate::telemetry::{
-    BuildInfo, CaExpiry, FileLimitLow, LogWriter, Panicked, Started, Stopping, Telemetry,
-    VaultRead, VaultReadResult,
+    BuildInfo, CaExpiry, ConfigChange, FileLimitLow, LogWriter, Panicked, Started, Stopping,
+    Telemetry, VaultRead, VaultReadResult,
 };
 use crate::trace_export::Exporter;
 use crate::vault::{CredentialCache, ReadEventSink, ReadOutcome};
 
-use metrics_schema::listen_addresses;
+pub(crate) use metrics_schema::listen_addresses;
 pub use metrics_schema::metrics_schema;
 
 /// A sidecar that is built but does not listen yet.
@@ -46,6 +46,7 @@ pub struct App {
     registry: Registry,
     credential_cache: watch::Sender<Arc<CredentialCache>>,
     proxy: Arc<Proxy>,
+    ca: Arc<ActiveCa>,
     exporter: watch::Sender<Option<Arc<Exporter>>>,
     notifier: watch::Sender<Option<Arc<Notifier>>>,
     /// Held during a reload: a signal and a command may arrive at the same time.
@@ -132,6 +133,7 @@ impl App {
             registry,
             credential_cache: watch::Sender::new(credential_cache),
             proxy: Arc::new(proxy),
+            ca: Arc::default(),
             exporter: watch::Sender::new(exporter),
             notifier: watch::Sender::new(notifier),
             reload_lock: Mutex::default(),
@@ -140,12 +142,13 @@ impl App {
 
     /// Opens the listeners and serves until a signal ends the process. Call outside any runtime.
     pub fn serve(self) -> anyhow::Result<()> {
-        let ca = self.load_ca()?;
+        let ca = load_ca(&self.loaded, &self.process.clock)?;
+        self.activate_ca(ca);
         let app = Arc::new(self);
         let mut server = Server::new(app.loaded.limits);
         let readiness = Readiness::default();
         let waiting = readiness.register("listeners");
-        app.open_listeners(&mut server, ca.as_ref(), &readiness)?;
+        app.open_listeners(&mut server, &readiness)?;
         app.spawn_background_tasks(&mut server);
         app.spawn_trace_exporter(&mut server);
         app.spawn_notifier(&mut server);
@@ -169,29 +172,20 @@ impl App {
         Control::new(Arc::clone(&self.proxy)).send(request).await
     }
 
-    fn load_ca(&self) -> anyhow::Result<Option<Arc<Ca>>> {
-        let Some(settings) = &self.loaded.ca else {
-            return Ok(None);
-        };
-        let ca = Ca::load(settings, Arc::clone(&self.process.clock)).map_err(|error| {
-            let problem = self.loaded.error(&ConfigKey::Ca, error.to_string());
-            ProblemReport {
-                problems: vec![problem],
-                texts: self.loaded.warnings.texts.clone(),
-            }
-        })?;
-        CaExpiry { at: ca.expires() }.emit(&self.process.telemetry);
-        Ok(Some(Arc::new(ca)))
+    /// Puts the CA in force, at the start and after a reload.
+    fn activate_ca(&self, ca: Option<Ca>) {
+        let at = ca.as_ref().map(Ca::expires);
+        self.ca.replace(ca);
+        CaExpiry { at }.emit(&self.process.telemetry);
     }
 
     fn open_listeners(
         self: &Arc<Self>,
         server: &mut Server,
-        ca: Option<&Arc<Ca>>,
         readiness: &Readiness,
     ) -> anyhow::Result<()> {
         let listen = &self.loaded.listen;
-        let entrypoints = ProxyService::new(Arc::clone(&self.proxy), self.entrypoint_setup(ca));
+        let entrypoints = ProxyService::new(Arc::clone(&self.proxy), self.entrypoint_setup());
         if let Some(address) = listen.proxy {
             server.add_tcp("proxy", address, entrypoints.clone())?;
         }
@@ -216,11 +210,11 @@ impl App {
         Ok(())
     }
 
-    fn entrypoint_setup(&self, ca: Option<&Arc<Ca>>) -> EntrypointSetup {
+    fn entrypoint_setup(&self) -> EntrypointSetup {
         let listen = &self.loaded.listen;
         let tcp = [listen.proxy, listen.admin, listen.metrics];
         EntrypointSetup {
-            ca: ca.cloned(),
+            ca: Arc::clone(&self.ca),
             limits: self.loaded.limits,
             own_names: listen.names.clone(),
             own_addresses: tcp.into_iter().flatten().collect(),
@@ -324,6 +318,18 @@ impl App {
     }
 }
 
+/// Reads the CA that a config names.
+fn load_ca(loaded: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Ca>, ProblemReport> {
+    let Some(settings) = &loaded.ca else {
+        return Ok(None);
+    };
+    let ca = Ca::load(settings, Arc::clone(clock)).map_err(|error| ProblemReport {
+        problems: vec![loaded.error(&ConfigKey::Ca, error.to_string())],
+        texts: loaded.warnings.texts.clone(),
+    })?;
+    Ok(Some(ca))
+}
+
 /// Waits for a reload to replace the credential cache, or for the process to drain.
 async fn cache_replaced(
     credential_caches: &mut watch::Receiver<Arc<CredentialCache>>,
@@ -336,10 +342,15 @@ async fn cache_replaced(
 }
 
 /// Returns a check for changes to the config's files after they were read. The check returns the
-/// time of the change.
-fn config_change_check(loaded: &Config) -> impl Fn() -> Option<SystemTime> + Send + Sync + 'static {
+/// file and the time of the change.
+fn config_change_check(
+    loaded: &Config,
+) -> impl Fn() -> Option<ConfigChange> + Send + Sync + 'static {
     let read = loaded.fingerprint.clone();
-    move || read.changed_at()
+    move || {
+        let (file, at) = read.change()?;
+        Some(ConfigChange { file, at })
+    }
 }
 
 /// Serves a config until a signal ends the process. Panics are logged from here on.

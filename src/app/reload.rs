@@ -1,12 +1,12 @@
 //! Replaces the config while requests run: the new one takes effect as a whole or not at all.
-//! Listeners and the local CA stay as they are; the sidecar reports a change to them, which needs a restart.
+//! Listeners, their limits and the log stay as they are; the sidecar reports a change to them until it is restarted.
 
 use std::fmt::Display;
 use std::sync::{Arc, PoisonError};
 
 use crate::app::notify::build_notifier;
 use crate::app::trace_export::build_exporter;
-use crate::app::{App, config_change_check, metrics_schema};
+use crate::app::{App, config_change_check, load_ca, metrics_schema};
 use crate::config::{Config, load};
 use crate::problem::{Problem, ProblemReport};
 use crate::proxy::ReloadSummary;
@@ -24,7 +24,7 @@ impl App {
         let (at, problem) = match &result {
             Ok(summary) => (
                 Some(self.process.clock.wall_clock()),
-                summary.needs_restart.map(str::to_owned),
+                summary.needs_restart.clone(),
             ),
             Err(report) => (
                 None,
@@ -48,6 +48,7 @@ impl App {
             .credential_cache(&loaded)
             .continue_from(&self.credential_cache.borrow());
         let credential_cache = Arc::new(credential_cache);
+        let ca = load_ca(&loaded, &self.process.clock)?;
         let exporter = build_exporter(&loaded, &self.process.build)
             .map_err(|error| self.unusable_config(format!("{error:#}")))?;
         let notifier = build_notifier(&loaded, &credential_cache, &self.process.build)
@@ -63,7 +64,10 @@ impl App {
         // Nothing can fail from here on: a failed reload must not remove series.
         let telemetry = &self.process.telemetry;
         let listen = &self.loaded.listen;
-        telemetry.update_schema(&metrics_schema(&loaded, listen, &self.process.build));
+        let mut schema = metrics_schema(&loaded, listen, &self.process.build);
+        schema.config.needs_restart = self.needs_restart(&loaded);
+        telemetry.update_schema(&schema);
+        self.activate_ca(ca);
         telemetry.set_config_change_check(config_change_check(&loaded));
         self.proxy.republish();
         self.credential_cache.send_replace(credential_cache);
@@ -77,12 +81,31 @@ impl App {
     }
 
     fn summarize(&self, loaded: &Config) -> ReloadSummary {
-        let is_complete = loaded.listen == self.loaded.listen && loaded.ca == self.loaded.ca;
-        let needs_restart = "[listen] or [intercept] changed and takes effect at the next start; the rest is in force";
         ReloadSummary {
             file: self.process.config_file.display().to_string(),
-            needs_restart: (!is_complete).then_some(needs_restart),
+            needs_restart: self.needs_restart(loaded),
         }
+    }
+
+    /// What of a config a reload cannot put in force; none: nothing.
+    fn needs_restart(&self, loaded: &Config) -> Option<String> {
+        let started = &self.loaded;
+        let changed = [
+            ("[listen]", loaded.listen != started.listen),
+            ("[limits]", loaded.limits != started.limits),
+            ("[log]", loaded.log != started.log),
+        ];
+        let names: Vec<&str> = changed
+            .into_iter()
+            .filter_map(|(name, is_changed)| is_changed.then_some(name))
+            .collect();
+        let verb = if names.len() == 1 { "takes" } else { "take" };
+        (!names.is_empty()).then(|| {
+            format!(
+                "{} {verb} effect at the next start: restart the sidecar; the rest is in force",
+                names.join(" and ")
+            )
+        })
     }
 
     /// Reports why a valid config cannot be put into effect.

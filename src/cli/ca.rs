@@ -160,11 +160,11 @@ impl State {
         )];
         lines.extend(self.hosts.iter().map(|host| format!("  {host}")));
         if self.has_expired {
-            lines.push(String::from("It has expired: run `sms-sidecar ca renew`, then restart the sidecar and the backend."));
+            lines.push(String::from("It has expired: run `sms-sidecar ca renew`, then `sms-sidecar reload`, and restart the backend."));
         }
         if !self.missing.is_empty() {
             let missing = self.missing.join(", ");
-            lines.push(format!("It does not cover {missing}: run `sms-sidecar ca renew`, then restart the sidecar and the backend."));
+            lines.push(format!("It does not cover {missing}: run `sms-sidecar ca renew`, then `sms-sidecar reload`, and restart the backend."));
         }
         lines.join("\n")
     }

@@ -1,5 +1,7 @@
 //! `sms-sidecar check`: reports every problem of the config at once, before it is used.
 
+mod running;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,6 +97,7 @@ fn check_config(file: &Path, vault: bool) -> anyhow::Result<ProblemReport> {
     };
     let mut report = loaded.warnings.clone();
     report.problems.extend(config::inspect(&loaded));
+    report.problems.extend(running::waiting_parts(&loaded));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

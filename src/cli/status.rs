@@ -29,14 +29,17 @@ pub(crate) struct Args {
     requests: usize,
 }
 
-/// 0: every route can deliver; 1: one cannot, or none.
+/// 0: every route can deliver; 1: one cannot, or none, or the sidecar itself denies the backend's requests.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let status: Status = args.sidecar.request(Method::GET, "/status", Vec::new())?;
     args.sidecar.print(&status, |status| {
         render(status, args.requests).trim_end().to_owned()
     })?;
     let stuck = status.routes.iter().any(|route| !route.can_deliver)
-        || status.headline.deliverability == Deliverability::NotConfigured;
+        || matches!(
+            status.headline.deliverability,
+            Deliverability::NotConfigured | Deliverability::Unavailable
+        );
     Ok(ExitCode::from(u8::from(stuck)))
 }
 

@@ -15,7 +15,7 @@ use crate::config::descriptions::{
 use crate::config::{Config, ConfigKey, check_text};
 use crate::dialect::{Catalog, SourceFile};
 use crate::file_error::{FileProblem, describe_read_error};
-use crate::net::{ca, file_limit};
+use crate::net::{CaSettings, ca, file_limit};
 use crate::problem::{Problem, ProblemReport, SourceText};
 use crate::proxy::{CallerProof, Settings};
 
@@ -29,6 +29,7 @@ pub fn load(path: &Path) -> Result<Config, ProblemReport> {
     let fingerprint = ConfigFingerprint {
         path: path.to_owned(),
         digest: digest(&text, &sources),
+        ca: None,
     };
     let (catalog, description_problems) = Catalog::load(&sources);
     let (config, config_problems) = check_text(&name, &text, &catalog);
@@ -53,7 +54,7 @@ pub fn load(path: &Path) -> Result<Config, ProblemReport> {
     match config {
         Some(config) if report.error_count() == 0 => Ok(Config {
             warnings: report,
-            fingerprint,
+            fingerprint: fingerprint.with_ca(config.ca.as_ref()),
             ..config
         }),
         _ => Err(report),
@@ -93,6 +94,8 @@ fn texts_of(problems: &[Problem], sources: Vec<SourceFile>, config: SourceText) 
 pub struct ConfigFingerprint {
     path: PathBuf,
     digest: String,
+    /// The certificate of the CA; without content if it could not be read.
+    ca: Option<(PathBuf, Option<Vec<u8>>)>,
 }
 
 impl ConfigFingerprint {
@@ -101,9 +104,28 @@ impl ConfigFingerprint {
         &self.digest
     }
 
-    /// When the config or a description in its folder was changed. `None`: it is unchanged, or cannot be read now, as
-    /// in the moment in which an editor replaces the file.
-    pub fn changed_at(&self) -> Option<SystemTime> {
+    /// With the certificate of the config's CA.
+    fn with_ca(self, ca: Option<&CaSettings>) -> Self {
+        Self {
+            ca: ca.map(|ca| (ca.cert_file.clone(), fs::read(&ca.cert_file).ok())),
+            ..self
+        }
+    }
+
+    /// Which file was changed, and when: the config, a description in its folder, or the CA's certificate. `None`: they
+    /// are unchanged, or cannot be read now, as in the moment in which an editor replaces a file.
+    pub fn change(&self) -> Option<(String, SystemTime)> {
+        let config = self.path.display().to_string();
+        let changed = self.changed_at().map(|at| (config, at));
+        changed.or_else(|| {
+            let (file, read) = self.ca.as_ref()?;
+            let now = fs::read(file).ok()?;
+            let at = fs::metadata(file).ok()?.modified().ok()?;
+            (read.as_ref() != Some(&now)).then(|| (file.display().to_string(), at))
+        })
+    }
+
+    fn changed_at(&self) -> Option<SystemTime> {
         let text = fs::read_to_string(&self.path).ok()?;
         let sources = description_sources(
             &self.path.display().to_string(),
@@ -257,7 +279,7 @@ fn uncovered_host(loaded: &Config, host: &str) -> Problem {
     let what = format!(
         "the CA does not cover {host}: the backend will reject the sidecar's certificate for it"
     );
-    let help = "`sms-sidecar ca renew` makes one that does; restart the backend afterwards: it reads the CA once";
+    let help = "`sms-sidecar ca renew` makes one that does; then `sms-sidecar reload`, and restart the backend: it reads the CA once";
     loaded.warning(&ConfigKey::Ca, what).with_help(help)
 }
 

@@ -4,6 +4,7 @@
 //! before, vault entries are named by their path.
 
 mod candidates;
+mod denial;
 mod evidence;
 mod probe_history;
 mod remedy;
@@ -18,6 +19,7 @@ use crate::secret::Version;
 use crate::sms::{AttemptKind, Cause, Certainty, Concern};
 
 pub use candidates::{CandidateProbe, CauseCandidates, Implication};
+pub use denial::{ClientKind, Denial, DenialReason, DenialScope, DeniedClient};
 pub use evidence::{Evidence, EvidenceSource, narrow_candidates};
 pub use probe_history::ProbeHistory;
 pub use remedy::{DEFAULT_CONFIG_PATH, format_command};

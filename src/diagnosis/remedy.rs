@@ -224,7 +224,7 @@ fn credential_remedy(
 }
 
 /// Fills each `{placeholder}` once; its value is not filled again.
-fn fill_placeholders(sentence: &str, value: impl Fn(&str) -> String) -> String {
+pub(super) fn fill_placeholders(sentence: &str, value: impl Fn(&str) -> String) -> String {
     let mut filled = String::new();
     let mut rest = sentence;
     while let Some((before, (hole, after))) = rest

@@ -23,7 +23,7 @@ struct RouteFacts<'a> {
     running: &'a RunningSidecar,
 }
 
-/// One check for each route, and one for each cause for which the sidecar rejected requests.
+/// One check for each route, and one for each cause or reason for which the sidecar rejected requests.
 pub(crate) fn check_routes(
     setup: &Setup<'_>,
     checks: &[Check],
@@ -42,7 +42,9 @@ pub(crate) fn check_routes(
         .rejected_requests()
         .into_iter()
         .map(|rejected| rejected_requests_check(setup, &rejected).with_subject("backend"));
-    delivery.chain(rejected).collect()
+    let denied = running.denial_checks().into_iter();
+    let denied = denied.map(|check| check.with_subject("backend"));
+    delivery.chain(rejected).chain(denied).collect()
 }
 
 /// Whether a provider of the route can deliver.
@@ -150,11 +152,10 @@ fn is_reachable(provider: &Provider, route: &Route) -> bool {
 fn rejected_requests_check(setup: &Setup<'_>, rejected: &RejectedRequests) -> Check {
     let dialect_name = rejected.dialect.as_deref();
     let by = dialect_name.map_or_else(String::new, |dialect| format!(" in {dialect}'s API"));
-    let what = match (rejected.cause, dialect_name) {
-        (Cause::NotTranslatable, _) => "needed something that no provider of their route can send",
-        (Cause::NoProvider, _) => "went to recipients that no route and no provider serves",
-        (_, Some(_)) => "used an operation that the sidecar does not pass through",
-        (_, None) => "were for an unknown service, or from a caller that is not allowed",
+    let what = if rejected.cause == Cause::NotTranslatable {
+        "needed something that no provider of their route can send"
+    } else {
+        "went to recipients that no route and no provider serves"
     };
     let evidence = format!(
         "{} of the last requests{by} {what}; the last one was {} at {}: see its line in the log",

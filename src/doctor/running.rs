@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::diagnosis::format_command;
 use crate::doctor::check::{Check, CheckResult};
 use crate::policy::HealthState;
-use crate::sms::{Cause, Family, RequestResult};
-use crate::status::{ProviderStatus, RequestStatus, Status, short_time};
+use crate::sms::{Cause, RequestResult};
+use crate::status::{DenialStatus, ProviderStatus, RequestStatus, Status, short_time};
 
 /// One day, in seconds.
 const DAY: u64 = 86_400;
@@ -172,8 +172,21 @@ impl RunningSidecar {
             .filter(|check| check.result == CheckResult::Warning)
     }
 
-    /// The backend's latest requests, since the config was loaded, that the sidecar itself
-    /// rejected. An unreadable vault and a paused provider have checks of their own.
+    /// The backend's requests of the last hour that the sidecar itself denied: a failed check for each reason, a warning
+    /// if a message was accepted after the last one.
+    pub(crate) fn denial_checks(&self) -> Vec<Check> {
+        let Some(status) = self.status() else {
+            return Vec::new();
+        };
+        let routes = status.routes.iter();
+        let accepted = routes.filter_map(|route| route.last_at.as_deref()).max();
+        let denials = status.denials.iter();
+        denials
+            .map(|denial| denial_check(denial, accepted, &status.at))
+            .collect()
+    }
+
+    /// The backend's latest messages, since the config was loaded, that no provider of the config can take.
     pub(crate) fn rejected_requests(&self) -> Vec<RejectedRequests> {
         let Some(status) = self.status() else {
             return Vec::new();
@@ -188,13 +201,44 @@ impl RunningSidecar {
     }
 }
 
-/// Whether the sidecar has loaded the file as it is on the disk.
+/// Requests that the sidecar denied for one reason.
+fn denial_check(denial: &DenialStatus, accepted: Option<&str>, now: &str) -> Check {
+    let evidence = format!(
+        "the sidecar denied {} of the backend's requests ({}), the last one at {} at entrypoint {}: {}",
+        denial.count,
+        denial.reason,
+        short_time(&denial.last_at, now),
+        denial.entrypoint,
+        denial.summary
+    );
+    let is_over = accepted.is_some_and(|accepted| accepted > denial.last_at.as_str());
+    let check = if is_over {
+        Check::warning("requests", evidence, &denial.remedy)
+    } else {
+        Check::failed("requests", evidence, &denial.remedy)
+    };
+    check.with_cause(Cause::DeniedByPolicy)
+}
+
+/// Whether the sidecar has put the file in force as it is on the disk.
 fn loaded_config_check(status: &Status) -> Check {
     let Some(changed) = &status.config.changed_at else {
-        return Check::ok("sidecar", "one runs with this config");
+        return match &status.config.needs_restart {
+            None => Check::ok("sidecar", "one runs with this config"),
+            Some(restart) => Check::warning(
+                "sidecar",
+                format!("one runs with this config, except that {restart}"),
+                "restart the sidecar",
+            ),
+        };
     };
     let file = &status.config.file;
-    let name = if file.is_empty() { "its config" } else { file };
+    let changed_file = status.config.changed_file();
+    let name = if changed_file.is_empty() {
+        "its config"
+    } else {
+        changed_file
+    };
     let at = short_time(changed, &status.at);
     let reload = format_command("reload", file);
     Check::warning(
@@ -231,12 +275,11 @@ fn usage_check(status: &ProviderStatus) -> Check {
     Check::ok("state", evidence)
 }
 
-/// A request of the backend, if the sidecar itself rejected it.
+/// A request of the backend, if no provider of the config can take it. Denied ones have checks of their own.
 fn rejected_request(request: &RequestStatus) -> Option<RejectedRequests> {
     let cause = request.parsed_cause()?;
-    let is_paused =
-        cause == Cause::DeniedByPolicy && request.result == RequestResult::NotSent.as_str();
-    let is_ours = cause.family() == Family::Ours && cause != Cause::VaultUnavailable && !is_paused;
+    let is_denied = request.result == RequestResult::Denied.as_str();
+    let is_ours = matches!(cause, Cause::NotTranslatable | Cause::NoProvider) && !is_denied;
     (is_ours && request.is_from_backend()).then(|| RejectedRequests {
         cause,
         dialect: request.dialect.clone(),
@@ -261,7 +304,7 @@ fn group_by_cause(rejected: impl Iterator<Item = RejectedRequests>) -> Vec<Rejec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{BalanceStatus, ConfigStatus, EntrypointStatus, SendsLastDay};
+    use crate::status::{BalanceStatus, ConfigStatus, EntrypointStatus, RouteStatus, SendsLastDay};
 
     fn running(status: Status) -> RunningSidecar {
         RunningSidecar {
@@ -350,6 +393,62 @@ mod tests {
         assert!(check.remedy.is_some_and(|remedy| {
             remedy.starts_with("`sms-sidecar reload --config /c/config.toml`")
         }));
+    }
+
+    #[test]
+    fn a_change_that_waits_for_a_restart_is_a_warning_until_then() {
+        let waiting = Status {
+            config: ConfigStatus {
+                needs_restart: Some("[listen] takes effect at the next start".into()),
+                ..ConfigStatus::default()
+            },
+            ..Status::default()
+        };
+        let check = running(waiting).sidecar_check();
+        assert_eq!(
+            (check.result, check.remedy.as_deref()),
+            (CheckResult::Warning, Some("restart the sidecar"))
+        );
+        assert!(check.evidence.contains("except that [listen]"));
+    }
+
+    #[test]
+    fn denied_requests_fail_until_a_message_is_accepted() {
+        let checked = |last_accepted: Option<&str>| {
+            let denial = DenialStatus {
+                reason: "ca-missing".into(),
+                count: 3,
+                entrypoint: "connect".into(),
+                last_at: "2026-11-25T20:46:00Z".into(),
+                summary: "CONNECT needs a local CA".into(),
+                remedy: "run `sms-sidecar ca init`".into(),
+            };
+            let route = RouteStatus {
+                last_at: last_accepted.map(str::to_owned),
+                ..RouteStatus::default()
+            };
+            let status = Status {
+                at: "2026-11-25T20:50:00Z".into(),
+                denials: vec![denial],
+                routes: vec![route],
+                ..Status::default()
+            };
+            running(status).denial_checks().remove(0)
+        };
+        for (accepted, result) in [
+            (None, CheckResult::Failed),
+            (Some("2026-11-25T20:45:00Z"), CheckResult::Failed),
+            (Some("2026-11-25T20:47:00Z"), CheckResult::Warning),
+        ] {
+            let check = checked(accepted);
+            assert_eq!(check.result, result);
+            assert_eq!(check.remedy.as_deref(), Some("run `sms-sidecar ca init`"));
+            assert_eq!(
+                check.evidence,
+                "the sidecar denied 3 of the backend's requests (ca-missing), the last one at 20:46:00 UTC at entrypoint connect: CONNECT needs a local CA"
+            );
+        }
+        assert!(RunningSidecar::default().denial_checks().is_empty());
     }
 
     #[test]
@@ -544,6 +643,7 @@ mod tests {
             request("10:00:04", "base-url", "a", "not-sent", "vault-unavailable"),
             request("10:00:03", "base-url", "a", "not-sent", "balance-empty"),
             request("10:00:02", "control", "plain", "not-sent", "no-provider"),
+            request("10:00:01", "unix", "a", "not-sent", "not-translatable"),
             request("10:00:00", "base-url", "a", "not-sent", "no-provider"),
             request("09:59:59", "base-url", "a", "not-sent", "not-translatable"),
         ];
@@ -571,8 +671,7 @@ mod tests {
         assert_eq!(
             groups,
             [
-                group(Cause::DeniedByPolicy, None, "10:00:06", 1),
-                group(Cause::DeniedByPolicy, Some("a"), "10:00:08", 2),
+                group(Cause::NotTranslatable, Some("a"), "10:00:01", 1),
                 group(Cause::NoProvider, Some("a"), "10:00:00", 1),
             ]
         );

@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::AUTHORIZATION;
 use secrecy::ExposeSecret;
 
+use crate::diagnosis::DenialReason;
 use crate::dialect::{Dialect, RecognisedRequest, Recognition, Request};
 use crate::net::peer::Peer;
 use crate::proxy::answer::plain_error_reply;
@@ -16,10 +17,6 @@ use crate::proxy::snapshot::RoutingSnapshot;
 use crate::proxy::{CallerProof, Settings};
 use crate::sms::{Cause, Entrypoint};
 use crate::vault::{CredentialCache, CredentialRef};
-
-/// Why an unknown caller is denied.
-pub(super) const CALLERS_ONLY: &str =
-    "only configured callers may use this entrypoint; see [callers] in the config";
 
 /// The vault entries of the callers' tokens.
 pub(super) fn token_references(settings: &Settings) -> impl Iterator<Item = &CredentialRef> {
@@ -89,11 +86,9 @@ pub(super) fn deny_unknown_caller(entrypoint: Entrypoint) -> CompletedRequest {
     } else {
         StatusCode::FORBIDDEN
     };
-    CompletedRequest::denied(plain_error_reply(
-        status,
-        Cause::DeniedByPolicy,
-        CALLERS_ONLY,
-    ))
+    let denial = DenialReason::UnknownCaller.about("");
+    let reply = plain_error_reply(status, Cause::DeniedByPolicy, &denial.reply_text());
+    CompletedRequest::denied(reply, denial)
 }
 
 /// The values in place of the service's password: in `Authorization`, and in the fields of the dialect.

@@ -46,7 +46,7 @@ pub struct ReloadSummary {
     /// The file, as the operator named it.
     pub file: String,
     /// The settings that take effect only at the next start, if there are any.
-    pub needs_restart: Option<&'static str>,
+    pub needs_restart: Option<String>,
 }
 
 type ReloadFn = Arc<dyn Fn() -> Result<ReloadSummary, ProblemReport> + Send + Sync>;
@@ -144,7 +144,7 @@ impl Control {
             Some(Ok(summary)) => {
                 let report = ReloadReport::Ok {
                     file: summary.file,
-                    needs_restart: summary.needs_restart.map(str::to_owned),
+                    needs_restart: summary.needs_restart,
                 };
                 (StatusCode::OK, ControlReply::Report(report))
             }

@@ -41,10 +41,11 @@ use arc_swap::ArcSwap;
 use http::StatusCode;
 
 use crate::clock::{Clock, Moment};
+use crate::diagnosis::{Denial, DenialReason, DeniedClient};
 use crate::dialect::{RecognisedRequest, Recognition, Reply, Request};
 use crate::net::authority::Authority;
 use crate::net::entrypoint::{
-    EntrypointTarget, HandlerReply, HostAdmission, IncomingRequest, RequestHandler,
+    DeniedRequest, EntrypointTarget, HandlerReply, HostAdmission, IncomingRequest, RequestHandler,
 };
 use crate::net::peer::Peer;
 use crate::net::upstream::{ClientError, UpstreamClient};
@@ -59,7 +60,8 @@ use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::proxy::snapshot::{RequestMatch, RoutingSnapshot};
 use crate::sms::{Cause, Entrypoint, Operation, ProviderId, RequestResult};
 use crate::telemetry::{
-    ConnectionDenialReason, ConnectionDenied, RequestDenied, Telemetry, TunnelClosed,
+    ConnectionDenialReason, ConnectionDenied, DenialRecorded, RequestDenied, Telemetry,
+    TunnelClosed,
 };
 use crate::vault::{self, CredentialCache, CredentialRef};
 
@@ -227,6 +229,22 @@ impl Proxy {
         self.clock.now()
     }
 
+    /// Counts a request that the pipeline denied.
+    fn record_denial(&self, context: &RequestContext, denial: &Denial) {
+        let client = DeniedClient {
+            addresses_provider: context
+                .snapshot
+                .addresses_provider(&context.target, &context.original_request()),
+            is_known_caller: context.caller.is_some(),
+        };
+        DenialRecorded {
+            entrypoint: context.entrypoint,
+            denial,
+            client: denial.reason.client_kind(client),
+        }
+        .emit(&self.telemetry);
+    }
+
     /// A reference of 20 characters, for messages to which the backend gave none.
     fn generate_reference(&self) -> String {
         #[expect(
@@ -249,15 +267,12 @@ impl RequestHandler for Proxy {
         if !authz::is_allowed(&snapshot, peer) {
             return HostAdmission::Deny(
                 StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-                authz::CALLERS_ONLY.to_owned(),
+                DenialReason::UnknownCaller.about(""),
             );
         }
         if snapshot.denies_other_hosts() {
-            let reason = format!(
-                "{} is not a host of a configured provider, and `other_hosts = \"deny\"`",
-                authority.host
-            );
-            return HostAdmission::Deny(StatusCode::FORBIDDEN, reason);
+            let denial = DenialReason::OtherHost.about(&authority.host);
+            return HostAdmission::Deny(StatusCode::FORBIDDEN, denial);
         }
         HostAdmission::Tunnel
     }
@@ -301,18 +316,24 @@ impl RequestHandler for Proxy {
             self.run_pipeline(&context, recognition).await
         };
         completed.emit(&context, self.now().since(started_at), &self.telemetry);
+        if let Some(denial) = &completed.denial {
+            self.record_denial(&context, denial);
+        }
         HandlerReply {
             is_denied: completed.result == RequestResult::Denied,
             reply: completed.reply,
         }
     }
 
-    fn request_denied(&self, entrypoint: Entrypoint, status: StatusCode, reason: &str) {
+    fn request_denied(&self, denied: &DeniedRequest<'_>) {
         RequestDenied {
-            entrypoint,
-            status: status.as_u16(),
-            reason,
-            is_provider_host: false,
+            status: denied.status.as_u16(),
+            why: denied.why,
+            denied: DenialRecorded {
+                entrypoint: denied.entrypoint,
+                denial: denied.denial,
+                client: denied.denial.reason.client_kind(denied.client),
+            },
         }
         .emit(&self.telemetry);
     }
@@ -321,14 +342,17 @@ impl RequestHandler for Proxy {
         ConnectionDenied { entrypoint, reason }.emit(&self.telemetry);
     }
 
-    fn tls_rejected(&self, entrypoint: Entrypoint, status: StatusCode, reason: &str) {
-        RequestDenied {
-            entrypoint,
-            status: status.as_u16(),
-            reason,
-            is_provider_host: true,
+    fn denied_client(
+        &self,
+        target: &EntrypointTarget,
+        head: &Request,
+        peer: &Peer,
+    ) -> DeniedClient {
+        let snapshot = self.snapshot.load();
+        DeniedClient {
+            addresses_provider: snapshot.addresses_provider(target, head),
+            is_known_caller: authz::caller_name(&snapshot, peer, &[]).is_some(),
         }
-        .emit(&self.telemetry);
     }
 
     fn error_reply(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::diagnosis::{Diagnosis, Evidence};
+use crate::diagnosis::{DenialReason, Diagnosis, Evidence};
 use crate::dialect::{
     Classification, Dialect, MissingCredential, ProviderRequest, RecognisedRequest, Reply,
     RequestFields,
@@ -253,20 +253,17 @@ impl Proxy {
     }
 
     fn no_provider(dialect: &Dialect, operation: Operation) -> CompletedRequest {
-        let reason = format!("no provider of dialect {} is configured", dialect.name);
-        let reply = error_reply(
-            dialect,
-            StatusCode::SERVICE_UNAVAILABLE,
-            Cause::NoProvider,
-            &reason,
-        );
+        let denial = DenialReason::MissingProvider.about(&dialect.name);
+        let (status, cause) = (StatusCode::SERVICE_UNAVAILABLE, Cause::NoProvider);
+        let reply = error_reply(dialect, status, cause, &denial.sentence());
         let mut completed = CompletedRequest::without_attempts(
             reply,
             operation,
             &dialect.name,
             RequestResult::Denied,
         );
-        completed.cause = Some(Cause::NoProvider);
+        completed.cause = Some(cause);
+        completed.denial = Some(denial);
         completed
     }
 }

@@ -3,6 +3,7 @@
 
 use http::StatusCode;
 
+use crate::diagnosis::DenialReason;
 use crate::dialect::{Dialect, RecognisedRequest, Recognition, RequestReadError};
 use crate::problem;
 use crate::proxy::Proxy;
@@ -13,27 +14,23 @@ use crate::sms::{Cause, Operation, ProviderId, RequestResult};
 impl Proxy {
     /// The request is at a provider's host, and the dialect does not name its operation.
     pub(super) fn deny_unnamed_operation(dialect: &Dialect) -> CompletedRequest {
+        let denial = DenialReason::UnlistedOperation.about(&dialect.name);
         let reason = format!(
-            "the dialect {name} does not name this operation, so it does not get our credentials: a message is `{send}`, \
-             `sms-sidecar dialects show {name}` lists the other operations, `operations = [\"GET /…\"]` at the provider adds one",
-            name = dialect.name,
-            send = dialect.send_endpoint(),
+            "{}; a message is `{}`",
+            denial.reply_text(),
+            dialect.send_endpoint()
         );
-        let reply = error_reply(
-            dialect,
-            StatusCode::FORBIDDEN,
-            Cause::DeniedByPolicy,
-            &reason,
-        );
-        let mut completed = CompletedRequest::without_attempts(
-            reply,
-            Operation::Other,
-            &dialect.name,
-            RequestResult::Denied,
-        );
-        completed.cause = Some(Cause::DeniedByPolicy);
-        completed.remedy = Some(reason);
-        completed
+        let (status, cause) = (StatusCode::FORBIDDEN, Cause::DeniedByPolicy);
+        let reply = error_reply(dialect, status, cause, &reason);
+        let result = RequestResult::Denied;
+        let completed =
+            CompletedRequest::without_attempts(reply, Operation::Other, &dialect.name, result);
+        CompletedRequest {
+            cause: Some(cause),
+            remedy: Some(reason),
+            denial: Some(denial),
+            ..completed
+        }
     }
 
     /// Only the base-URL and unix entrypoints get here: at the others a foreign host is tunnelled or denied before.
@@ -51,14 +48,13 @@ impl Proxy {
         let suggestion = suggestion
             .map(|name| format!("; did you mean /{name}/?"))
             .unwrap_or_default();
-        let reason = format!(
-            "no provider or dialect matches this path; it begins with /<provider or dialect>/, and the providers are {}{suggestion}",
-            names.join(", ")
-        );
+        let denial = DenialReason::UnknownPath.about(&names.join(", "));
+        let reason = format!("{}{suggestion}", denial.reply_text());
         let reply = plain_error_reply(StatusCode::NOT_FOUND, Cause::DeniedByPolicy, &reason);
-        let mut completed = CompletedRequest::denied(reply);
-        completed.remedy = Some(reason);
-        completed
+        CompletedRequest {
+            remedy: Some(reason),
+            ..CompletedRequest::denied(reply, denial)
+        }
     }
 
     /// The denial of a request whose tree would be too large to make; none if it is small enough, or passed unread.
@@ -85,6 +81,7 @@ impl Proxy {
             RequestResult::Denied,
         );
         completed.cause = Some(Cause::DeniedByPolicy);
+        completed.denial = Some(DenialReason::BodyTooLarge.about(&reason));
         completed.remedy = Some(reason);
         Some(completed)
     }
@@ -102,6 +99,8 @@ impl Proxy {
             RequestResult::Denied,
         );
         completed.cause = Some(Cause::MessageInvalid);
+        let dialect = &recognised.dialect.name;
+        completed.denial = Some(DenialReason::UnreadableMessage.about(dialect));
         completed
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::clock::Moment;
-use crate::diagnosis::{Diagnosis, needs_operator};
+use crate::diagnosis::{Denial, Diagnosis, needs_operator};
 use crate::dialect::{Reply, Request};
 use crate::net::authority::Authority;
 use crate::net::drain::ClientConnection;
@@ -38,6 +38,17 @@ pub(super) struct RequestContext {
 }
 
 impl RequestContext {
+    /// The request as the backend sent it.
+    pub(super) fn original_request(&self) -> Request {
+        Request {
+            method: self.request.method.clone(),
+            path: self.original_path.clone(),
+            query: self.request.query.clone(),
+            headers: self.request.headers.clone(),
+            body: self.request.body.clone(),
+        }
+    }
+
     /// The host that the backend named; none at the base-URL entrypoint.
     pub(super) fn authority(&self) -> Option<&Authority> {
         match &self.target {
@@ -61,6 +72,8 @@ pub(super) struct CompletedRequest {
     pub(super) diagnosis: Option<Diagnosis>,
     /// What to do if there is no diagnosis, for the log; never contains the backend's own text.
     pub(super) remedy: Option<String>,
+    /// Why the sidecar itself denied it.
+    pub(super) denial: Option<Denial>,
     /// How long ago the same message was answered, if this request is its duplicate.
     pub(super) duplicate_age: Option<Duration>,
 }
@@ -84,6 +97,7 @@ impl CompletedRequest {
             attempts: Vec::new(),
             diagnosis: None,
             remedy: None,
+            denial: None,
             duplicate_age: None,
         }
     }
@@ -99,12 +113,15 @@ impl CompletedRequest {
     }
 
     /// A request that was denied before a dialect was known.
-    pub(super) fn denied(reply: Reply) -> Self {
-        let mut completed =
-            Self::without_attempts(reply, Operation::Other, "", RequestResult::Denied);
-        completed.dialect = None;
-        completed.cause = Some(Cause::DeniedByPolicy);
-        completed
+    pub(super) fn denied(reply: Reply, denial: Denial) -> Self {
+        let completed = Self::without_attempts(reply, Operation::Other, "", RequestResult::Denied);
+        Self {
+            dialect: None,
+            cause: Some(Cause::DeniedByPolicy),
+            remedy: Some(denial.reply_text()),
+            denial: Some(denial),
+            ..completed
+        }
     }
 
     /// The attempt that delivered the message.

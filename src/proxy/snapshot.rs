@@ -92,6 +92,35 @@ impl RoutingSnapshot {
             || self.provider_at(authority).is_some()
     }
 
+    /// Whether a request is for a provider's host, or looks like an operation of a dialect: a backend with a wrong base
+    /// URL asks for one, a scanner does not.
+    pub(super) fn addresses_provider(&self, target: &EntrypointTarget, head: &Request) -> bool {
+        if let EntrypointTarget::Host(authority) = target {
+            return self.is_provider_host(authority);
+        }
+        match self.match_request(target, head.clone()).recognition {
+            Recognition::Operation(_) | Recognition::UnlistedOperation(_) => true,
+            Recognition::Unrecognised => {
+                self.looks_like_operation(&head.path, head)
+                    || head
+                        .path
+                        .get(1..)
+                        .and_then(|path| path.find('/').and_then(|end| path.get(end..)))
+                        .is_some_and(|rest| self.looks_like_operation(rest, head))
+            }
+        }
+    }
+
+    fn looks_like_operation(&self, path: &str, head: &Request) -> bool {
+        let request = Request {
+            path: path.to_owned(),
+            ..head.clone()
+        };
+        let target = RequestTarget::Unspecified;
+        let found = recognise(&self.dialects, target, &request, &self.extra_operations);
+        matches!(found, Recognition::Operation(_))
+    }
+
     pub(super) fn denies_other_hosts(&self) -> bool {
         self.settings.other_hosts == OtherHosts::Deny
     }

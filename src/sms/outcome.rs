@@ -98,6 +98,13 @@ label_enum! {
     }
 }
 
+impl RequestResult {
+    /// Whether a send came through to a provider, so that the sidecar itself does not deny the backend.
+    pub const fn reached_provider(self) -> bool {
+        matches!(self, Self::Accepted | Self::PassedThrough)
+    }
+}
+
 label_enum! {
     /// What an attempt was for.
     AttemptKind {

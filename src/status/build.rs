@@ -10,21 +10,30 @@ use crate::policy::HealthState;
 use crate::sms::{Cause, Certainty};
 use crate::status::headline;
 use crate::status::{
+<<<<<<< HEAD
     AttemptStatus, BalanceStatus, BuildStatus, ConfigStatus, ConnectionsStatus, EntrypointStatus,
     Headline, MessageCounts, ProviderStatus, RecentFailures, RecentSends, ReloadStatus,
     RequestStatus, RouteStatus, SendsLastDay, SendsLastHour, Status, TlsRejectionStatus,
+=======
+    AttemptStatus, BalanceStatus, BuildStatus, ConfigStatus, ConnectionsStatus, DenialStatus,
+    DeniedRequests, EntrypointStatus, Headline, MessageCounts, ProviderStatus, RecentFailures,
+    ReloadStatus, RequestStatus, RouteStatus, SendsLastDay, SendsLastHour, Status,
+>>>>>>> fe0465a (Count denied requests as an outage)
     VaultEntryStatus, VaultStatus, relative_time, sum,
 };
 use crate::telemetry::{
-    AccountNote, AttemptNote, EntrypointStats, HealthNote, ProviderSummary, RequestNote, RouteNote,
-    RouteSummary, StatusSnapshot, VaultEntryNote,
+    AccountNote, AttemptNote, HealthNote, ProviderSummary, RequestNote, RouteNote, RouteSummary,
+    StatusSnapshot, VaultEntryNote,
 };
 
 const DAY: u64 = 86_400;
+<<<<<<< HEAD
 /// The window of rate and latency, and how many minutes it has.
 const RECENT: Duration = Duration::from_mins(15);
 const RECENT_MINUTES: usize = 15;
 const HOUR: Duration = Duration::from_hours(1);
+=======
+>>>>>>> fe0465a (Count denied requests as an outage)
 
 /// Builds each part of the status from one snapshot.
 #[derive(Clone, Copy)]
@@ -58,6 +67,8 @@ pub fn build(snapshot: &StatusSnapshot) -> Status {
         requests: requests.map(|note| request_status(note)).collect(),
         entrypoints: builder.entrypoints(),
         connections: builder.connections(),
+        denials: builder.denials(),
+        denied: builder.denied(),
         vaults: builder.vaults(),
         config: builder.config(),
         build: builder.build_info(),
@@ -315,7 +326,6 @@ impl StatusBuilder<'_> {
                 tunnelled: stats.tunnelled,
                 denied: stats.denied,
                 last_at: stats.last_at.map(format_time),
-                tls_rejections: self.tls_rejections(stats),
             })
             .collect()
     }
@@ -334,14 +344,27 @@ impl StatusBuilder<'_> {
         }
     }
 
-    /// The TLS rejections, if the last one is less than an hour old.
-    fn tls_rejections(self, stats: &EntrypointStats) -> Option<TlsRejectionStatus> {
-        let rejections = stats.tls_rejections.as_ref()?;
-        let age = self.0.wall.duration_since(rejections.last_at);
-        (age.unwrap_or_default() < HOUR).then(|| TlsRejectionStatus {
-            count: rejections.count,
-            last_at: format_time(rejections.last_at),
-            reason: rejections.reason.clone(),
+    fn denials(self) -> Vec<DenialStatus> {
+        let notes = self.0.facts.denials.notes(self.0.now);
+        let config = &self.0.facts.config.file;
+        notes
+            .into_iter()
+            .map(|note| DenialStatus {
+                reason: note.denial.reason.as_str().to_owned(),
+                count: note.count,
+                entrypoint: note.entrypoint.as_str().to_owned(),
+                last_at: format_time(note.last_at),
+                summary: note.denial.sentence(),
+                remedy: note.denial.remedy(config),
+            })
+            .collect()
+    }
+
+    fn denied(self) -> Option<DeniedRequests> {
+        let share = self.0.facts.denials.outage(self.0.now)?;
+        Some(DeniedRequests {
+            denied: share.denied,
+            requests: share.requests,
         })
     }
 
@@ -372,7 +395,9 @@ impl StatusBuilder<'_> {
             file: facts.config.file.clone(),
             digest: facts.config.digest.clone(),
             loaded_at: facts.loaded_at.map(format_time),
-            changed_at: facts.changed_at.map(format_time),
+            changed_at: facts.change.as_ref().map(|change| format_time(change.at)),
+            changed_file: facts.change.as_ref().map(|change| change.file.clone()),
+            needs_restart: facts.config.needs_restart.clone(),
             mode: if facts.config.observe {
                 "observe"
             } else {

@@ -51,9 +51,13 @@ pub struct ConfigStatus {
     pub digest: String,
     /// When the active config was loaded.
     pub loaded_at: Option<String>,
-    /// When the file, or a description that it names, was changed after that; none if the active config is
-    /// the one on disk.
+    /// When the file, a description that it names, or the CA was changed after that; none if the active config
+    /// is the one on disk.
     pub changed_at: Option<String>,
+    /// The file that was changed.
+    pub changed_file: Option<String>,
+    /// What of the active config takes effect only after a restart.
+    pub needs_restart: Option<String>,
     /// `act` or `observe`.
     pub mode: String,
     /// The last reload; none if there was none yet.

@@ -6,8 +6,8 @@ use crate::diagnosis::format_command;
 pub(super) use crate::status::Headline;
 use crate::status::times::short_time;
 use crate::status::{
-    ConfigStatus, ConnectionsStatus, EntrypointStatus, MessageCounts, ProviderStatus, RouteStatus,
-    Status, VaultEntryStatus, VaultStatus,
+    ConfigStatus, ConnectionsStatus, DenialStatus, DeniedRequests, MessageCounts, ProviderStatus,
+    RouteStatus, Status, VaultEntryStatus, VaultStatus,
 };
 
 /// Whether codes arrive, in one word.
@@ -27,7 +27,7 @@ pub enum Deliverability {
     Failing,
     /// Some routes cannot deliver.
     Partial,
-    /// No route can deliver.
+    /// No route can deliver, or the sidecar itself denies the backend's requests.
     Unavailable,
     /// The backend's own requests pass through unchanged.
     Observing,
@@ -53,12 +53,12 @@ impl Deliverability {
 /// last message was accepted, and by which provider.
 pub(super) fn headline(status: &Status, recent: &MessageCounts, last: Option<&str>) -> Headline {
     let (able, says) = deliverability(status, recent, last);
-    let mut because: Vec<String> = status
-        .providers
-        .iter()
+    let denied = newest_denial(status).map(|denial| denial_text(denial, &status.at));
+    let out = status.providers.iter();
+    let out = out
         .filter(|provider| !provider.can_deliver)
-        .map(outage_text)
-        .collect();
+        .map(outage_text);
+    let mut because: Vec<String> = denied.into_iter().chain(out).collect();
     because.push(last_hour_text(&status.messages, last));
     Headline {
         deliverability: able,
@@ -82,6 +82,9 @@ fn deliverability(
         let summary = "Nothing is set up to send.";
         return (Deliverability::NotConfigured, summary.to_owned());
     }
+    if let Some(denied) = denied_backend(status) {
+        return denied;
+    }
     if acting.is_empty() {
         let summary = "Only watching: the backend’s own requests pass unchanged.";
         return (Deliverability::Observing, summary.to_owned());
@@ -91,6 +94,47 @@ fn deliverability(
         .or_else(|| missing_providers(status, &acting))
         .or_else(|| failing_providers(status, &acting))
         .unwrap_or_else(|| working(status, last))
+}
+
+/// The sidecar itself denies what the backend sends.
+fn denied_backend(status: &Status) -> Option<(Deliverability, String)> {
+    let DeniedRequests { denied, requests } = status.denied?;
+    let is_plural = requests != 1;
+    Some(match (denied == requests, is_plural) {
+        (true, false) => (
+            Deliverability::Unavailable,
+            "No: the sidecar denied the last request of the backend.".to_owned(),
+        ),
+        (true, true) => (
+            Deliverability::Unavailable,
+            format!("No: the sidecar denied the last {requests} requests of the backend."),
+        ),
+        (false, _) => (
+            Deliverability::Failing,
+            format!("Degraded: the sidecar denied {denied} of the last {requests} requests."),
+        ),
+    })
+}
+
+/// The denial that the headline is about.
+fn newest_denial(status: &Status) -> Option<&DenialStatus> {
+    status.denials.first().filter(|_| status.denied.is_some())
+}
+
+/// `2 requests were denied at entrypoint connect (ca-missing), the last at 16:20:00 UTC: CONNECT to …. To do: run ….`
+fn denial_text(denial: &DenialStatus, now: &str) -> String {
+    let (were, last) = match denial.count {
+        1 => ("1 request was".to_owned(), "at"),
+        count => (format!("{count} requests were"), "the last at"),
+    };
+    format!(
+        "{were} denied at entrypoint {} ({}), {last} {}: {}. To do: {}.",
+        denial.entrypoint,
+        denial.reason,
+        short_time(&denial.last_at, now),
+        denial.summary,
+        denial.remedy
+    )
 }
 
 /// Some or all routes cannot deliver.
@@ -237,10 +281,10 @@ fn last_hour_text(messages: &MessageCounts, last: Option<&str>) -> String {
 
 /// Problems that do not stop messages now but may do so later.
 fn warnings(status: &Status) -> Vec<String> {
-    let mut also: Vec<String> = status
-        .entrypoints
-        .iter()
-        .filter_map(|entrypoint| tls_rejection_warning(entrypoint, &status.at))
+    let told = usize::from(newest_denial(status).is_some());
+    let denials = status.denials.iter().skip(told);
+    let mut also: Vec<String> = denials
+        .map(|denial| denial_text(denial, &status.at))
         .collect();
     also.extend(denied_connections_warning(&status.connections, &status.at));
     let file_limit = status.connections.file_limit_problem.as_ref();
@@ -266,6 +310,8 @@ fn warnings(status: &Status) -> Vec<String> {
         ));
     }
     also.extend(unloaded_config_warning(&status.config, &status.at));
+    let restart = status.config.needs_restart.iter();
+    also.extend(restart.map(|restart| format!("{restart}.")));
     also
 }
 
@@ -332,22 +378,6 @@ fn failure_warning(provider: &ProviderStatus, now: &str) -> Option<String> {
     ))
 }
 
-/// Warns that requests for providers' hosts are denied, because their TLS cannot be terminated.
-fn tls_rejection_warning(entrypoint: &EntrypointStatus, now: &str) -> Option<String> {
-    let barred = entrypoint.tls_rejections.as_ref()?;
-    let (were, last) = if barred.count == 1 {
-        ("1 request".to_owned(), "")
-    } else {
-        (format!("{} requests", barred.count), "last ")
-    };
-    Some(format!(
-        "{were} failed at entrypoint {}, {last}at {}: {}",
-        entrypoint.entrypoint,
-        short_time(&barred.last_at, now),
-        barred.reason
-    ))
-}
-
 /// Warns that connections were denied in the last hour, because too many were open.
 fn denied_connections_warning(connections: &ConnectionsStatus, now: &str) -> Option<String> {
     let last = connections.last_denied_at.as_deref();
@@ -386,7 +416,7 @@ fn unloaded_config_warning(config: &ConfigStatus, now: &str) -> Option<String> {
     };
     Some(format!(
         "{} was changed {at}after it was loaded: {}.",
-        config.file,
+        config.changed_file(),
         format_command("reload", &config.file)
     ))
 }

@@ -29,7 +29,7 @@ pub use notification::{
     Notification, NotificationEvent, NotificationFormat, NotificationSubject, NotificationTracker,
 };
 pub use requests::{
-    AttemptStatus, ConnectionsStatus, EntrypointStatus, RequestStatus, TlsRejectionStatus,
+    AttemptStatus, ConnectionsStatus, DenialStatus, DeniedRequests, EntrypointStatus, RequestStatus,
 };
 pub use times::{
     SentencePart, add_distances, full_time, parse_short_time, relative_time, short_time,
@@ -60,6 +60,10 @@ pub struct Status {
     pub entrypoints: Vec<EntrypointStatus>,
     /// The connections of backends.
     pub connections: ConnectionsStatus,
+    /// Requests of the backend that the sidecar itself denied in the last hour, the newest first.
+    pub denials: Vec<DenialStatus>,
+    /// Set if no message of the backend was accepted beside the denied requests, or if most of its requests are denied.
+    pub denied: Option<DeniedRequests>,
     /// The vaults, with the entries that were read.
     pub vaults: Vec<VaultStatus>,
     /// The active config.
@@ -344,6 +348,13 @@ impl Status {
             .filter(|stats| stats.entrypoint != Entrypoint::Control.as_str())
             .map(|stats| stats.requests + stats.tunnelled + stats.denied)
             .sum()
+    }
+}
+
+impl ConfigStatus {
+    /// The file that was changed after the load; an older sidecar does not name it.
+    pub fn changed_file(&self) -> &str {
+        self.changed_file.as_deref().unwrap_or(&self.file)
     }
 }
 

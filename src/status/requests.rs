@@ -70,8 +70,6 @@ pub struct EntrypointStatus {
     pub denied: u64,
     /// When the last request came in.
     pub last_at: Option<String>,
-    /// Denied requests for providers' hosts; none if there were none in the last hour.
-    pub tls_rejections: Option<TlsRejectionStatus>,
 }
 
 /// The connections of backends.
@@ -92,15 +90,30 @@ pub struct ConnectionsStatus {
     pub file_limit_problem: Option<String>,
 }
 
-/// Requests for providers' hosts whose TLS could not be terminated. Every request of that backend fails
-/// like this.
+/// Requests of the backend that the sidecar itself denied for one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct TlsRejectionStatus {
-    /// How many there were since the start.
-    pub count: u64,
-    /// When the last of them came in.
-    pub last_at: String,
-    /// The reason, as the response gave it.
+pub struct DenialStatus {
+    /// The reason: `ca-missing` …
     pub reason: String,
+    /// How many there were since the config was loaded.
+    pub count: u64,
+    /// The entrypoint of the last one.
+    pub entrypoint: String,
+    /// When the last one came in.
+    pub last_at: String,
+    /// What is wrong.
+    pub summary: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// How many of the backend's latest requests were denied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeniedRequests {
+    /// Those that were denied.
+    pub denied: usize,
+    /// They, and the messages that were accepted meanwhile.
+    pub requests: usize,
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::Registry;
 
 use crate::clock::{Clock, Moment};
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{ClientKind, DenialReason, Diagnosis};
 use crate::policy::HealthState;
 use crate::secret::Version;
 use crate::sms::{
@@ -15,10 +15,11 @@ use crate::sms::{
 };
 use crate::status::{Deliverability, RecentSends, Status, build};
 use crate::telemetry::{
-    AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, ConfigSummary,
-    ConnectionDenialReason, ConnectionDenied, CredentialLoaded, FileLimitLow, HealthStateChanged,
-    LastSendOutcome, MetricsSchema, ProviderSummary, Reloaded, RequestDenied, RequestFinished,
-    RouteFirstChoice, RouteSummary, Started, Telemetry, TunnelClosed, VaultRead, VaultReadResult,
+    AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, ConfigChange, ConfigSummary,
+    ConnectionDenialReason, ConnectionDenied, CredentialLoaded, DenialRecorded, FileLimitLow,
+    HealthStateChanged, LastSendOutcome, MetricsSchema, ProviderSummary, Reloaded, RequestDenied,
+    RequestFinished, RouteFirstChoice, RouteSummary, Started, Telemetry, TunnelClosed, VaultRead,
+    VaultReadResult,
 };
 
 /// 2026-11-25T16:20:00Z.
@@ -639,7 +640,9 @@ fn a_changed_config_that_is_not_loaded_is_a_warning_with_the_reload_command() {
     let fixture = fixture();
     let at = UNIX_EPOCH + Duration::from_secs(START + 60);
     fixture.pass(120);
-    fixture.telemetry.set_config_change_check(move || Some(at));
+    fixture
+        .telemetry
+        .set_config_change_check(move || change(at));
     let told = "/etc/sms-sidecar/config.toml was changed at 16:21:00 UTC after it was loaded: `sms-sidecar reload`.";
     assert_eq!(fixture.status().headline.warnings, [told]);
     assert_eq!(
@@ -658,7 +661,7 @@ fn a_changed_config_that_is_not_loaded_is_a_warning_with_the_reload_command() {
     );
     fixture
         .telemetry
-        .set_config_change_check(|| Some(UNIX_EPOCH + Duration::from_secs(START + 180)));
+        .set_config_change_check(|| change(UNIX_EPOCH + Duration::from_secs(START + 180)));
     assert_eq!(
         fixture.status().headline.warnings.len(),
         2,
@@ -666,7 +669,7 @@ fn a_changed_config_that_is_not_loaded_is_a_warning_with_the_reload_command() {
     );
     fixture
         .telemetry
-        .set_config_change_check(|| Some(UNIX_EPOCH));
+        .set_config_change_check(|| change(UNIX_EPOCH));
     Reloaded {
         at: Some(fixture.hands.wall_clock()),
         problem: None,
@@ -680,35 +683,120 @@ fn a_changed_config_that_is_not_loaded_is_a_warning_with_the_reload_command() {
     assert!(fixture.status().headline.warnings.is_empty());
 }
 
+fn change(at: SystemTime) -> Option<ConfigChange> {
+    Some(ConfigChange {
+        file: "/etc/sms-sidecar/config.toml".to_owned(),
+        at,
+    })
+}
+
 #[test]
-fn denied_requests_for_provider_hosts_are_a_warning_for_an_hour() {
+fn a_replaced_ca_is_named_as_the_file_that_waits_for_a_reload() {
     let fixture = fixture();
-    let away = |ours| {
+    fixture.telemetry.set_config_change_check(|| {
+        Some(ConfigChange {
+            file: "/etc/sms-sidecar/ca.pem".to_owned(),
+            at: UNIX_EPOCH,
+        })
+    });
+    assert_eq!(
+        fixture.status().headline.warnings,
+        ["/etc/sms-sidecar/ca.pem was changed after it was loaded: `sms-sidecar reload`."]
+    );
+}
+
+#[test]
+fn what_waits_for_a_restart_is_a_warning_until_then() {
+    let fixture = fixture();
+    let waiting = |needs_restart: Option<&str>| {
+        let mut shape = shape();
+        shape.config.needs_restart = needs_restart.map(str::to_owned);
+        fixture.telemetry.update_schema(&shape);
+        fixture.status()
+    };
+    let status = waiting(Some("[listen] takes effect at the next start"));
+    assert_eq!(
+        status.headline.warnings,
+        ["[listen] takes effect at the next start."]
+    );
+    assert!(status.config.needs_restart.is_some());
+    assert!(waiting(None).headline.warnings.is_empty());
+}
+
+#[test]
+fn denied_requests_of_the_backend_are_the_headline() {
+    let fixture = fixture();
+    let deny = |client| {
         RequestDenied {
-            entrypoint: Entrypoint::Connect,
             status: 502,
-            reason: "it must trust the CA",
-            is_provider_host: ours,
+            why: "it needs a CA",
+            denied: DenialRecorded {
+                entrypoint: Entrypoint::Connect,
+                denial: &DenialReason::CaMissing.about("api.one.test"),
+                client,
+            },
         }
         .emit(&fixture.telemetry);
+        fixture.status()
     };
-    away(false);
+    let unaffected = deny(ClientKind::Stranger);
+    assert_eq!(unaffected.headline.deliverability, Deliverability::Idle);
+    assert!(unaffected.denials.is_empty() && unaffected.headline.warnings.is_empty());
+    let status = deny(ClientKind::Backend);
+    assert_eq!(
+        (
+            status.headline.deliverability,
+            status.headline.summary.as_str()
+        ),
+        (
+            Deliverability::Unavailable,
+            "No: the sidecar denied the last request of the backend."
+        )
+    );
+    let text = "1 request was denied at entrypoint connect (ca-missing), at 16:20:00 UTC: CONNECT to api.one.test needs a local CA, and none is in force. To do: run `sms-sidecar ca init`, ";
     assert!(
-        fixture.status().headline.warnings.is_empty(),
-        "a denied request for another host is not a warning"
+        status.headline.details.starts_with(text),
+        "{}",
+        status.headline.details
     );
-    away(true);
-    assert_eq!(
-        fixture.status().headline.warnings,
-        ["1 request failed at entrypoint connect, at 16:20:00 UTC: it must trust the CA"]
-    );
+    assert!(status.headline.warnings.is_empty(), "it is told once");
     fixture.pass(60);
-    away(true);
-    assert_eq!(
-        fixture.status().headline.warnings,
-        ["2 requests failed at entrypoint connect, last at 16:21:00 UTC: it must trust the CA"]
+    let status = deny(ClientKind::Backend);
+    assert!(status.headline.summary.contains("the last 2 requests"));
+    assert!(
+        status.headline.details.starts_with(
+            "2 requests were denied at entrypoint connect (ca-missing), the last at 16:21:00 UTC"
+        ),
+        "{}",
+        status.headline.details
     );
-    assert_eq!(fixture.status().entrypoints[0].denied, 3);
+    assert_eq!(status.entrypoints[0].denied, 3);
+    fixture.telemetry.update_schema(&shape());
+    assert_eq!(
+        fixture.status().headline.deliverability,
+        Deliverability::Idle,
+        "another config is in force"
+    );
+}
+
+#[test]
+fn denials_beside_accepted_messages_are_a_warning_for_an_hour() {
+    let fixture = fixture();
+    fixture.accept("a");
+    let denial = DenialReason::UnlistedOperation.about("twilio");
+    DenialRecorded {
+        entrypoint: Entrypoint::BaseUrl,
+        denial: &denial,
+        client: ClientKind::Backend,
+    }
+    .emit(&fixture.telemetry);
+    let status = fixture.status();
+    assert_eq!(status.headline.deliverability, Deliverability::Delivering);
+    assert!(
+        matches!(status.headline.warnings.as_slice(), [text] if text.contains("(unlisted-operation)")),
+        "{:?}",
+        status.headline.warnings
+    );
     fixture.pass(3_600);
     assert!(fixture.status().headline.warnings.is_empty());
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::diagnosis::{ClientKind, Denial};
 use crate::sms::{Cause, Entrypoint, Operation, RequestResult};
 use crate::telemetry::request::log_at_level;
 use crate::telemetry::{RequestFinished, Telemetry};
@@ -9,37 +10,56 @@ use crate::telemetry::{RequestFinished, Telemetry};
 /// A request was denied before it was read.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestDenied<'a> {
-    /// The entrypoint.
-    pub entrypoint: Entrypoint,
     /// The HTTP status of the response.
     pub status: u16,
-    /// The reason, as the response gives it.
-    pub reason: &'a str,
-    /// Whether it was for a provider's host whose TLS could not be terminated: every request of
-    /// that backend fails like this.
-    pub is_provider_host: bool,
+    /// The text of the response.
+    pub why: &'a str,
+    /// The denial.
+    pub denied: DenialRecorded<'a>,
 }
 
 impl RequestDenied<'_> {
     /// Logs the reason and counts a denied request.
     pub fn emit(&self, telemetry: &Telemetry) {
-        let level = if self.is_provider_host {
-            tracing::Level::WARN
-        } else {
-            tracing::Level::INFO
+        let entrypoint = self.denied.entrypoint;
+        let level = match self.denied.client {
+            ClientKind::Backend => tracing::Level::WARN,
+            ClientKind::Stranger => tracing::Level::INFO,
         };
         log_at_level!(
             level,
-            entrypoint = self.entrypoint.as_str(),
+            entrypoint = entrypoint.as_str(),
             status = self.status,
-            why = self.reason,
+            denial = self.denied.denial.reason.as_str(),
+            why = self.why,
             "turned away"
         );
-        record_denied_request(self.entrypoint, telemetry);
-        if self.is_provider_host {
-            telemetry
-                .store
-                .record_tls_rejection(self.entrypoint, self.reason);
+        record_denied_request(entrypoint, telemetry);
+        self.denied.emit(telemetry);
+    }
+}
+
+/// The sidecar itself denied a request, read or not. It has no log line of its own: that of the request shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct DenialRecorded<'a> {
+    /// The entrypoint.
+    pub entrypoint: Entrypoint,
+    /// Why.
+    pub denial: &'a Denial,
+    /// Whose request it was.
+    pub client: ClientKind,
+}
+
+impl DenialRecorded<'_> {
+    /// Counts it, and keeps a denial of the backend for the status.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        telemetry
+            .metrics
+            .denied_requests
+            .with_label_values(&[self.denial.reason.as_str(), self.client.as_str()])
+            .inc();
+        if self.client == ClientKind::Backend {
+            telemetry.store.record_denial(self);
         }
     }
 }

@@ -42,22 +42,21 @@ impl Reloaded<'_> {
     }
 }
 
-/// The local CA expires at this time.
+/// A local CA was put in force, or none is.
 #[derive(Clone, Copy, Debug)]
 pub struct CaExpiry {
-    /// When it expires.
-    pub at: SystemTime,
+    /// When it expires; none if there is no CA.
+    pub at: Option<SystemTime>,
 }
 
 impl CaExpiry {
-    /// Updates the gauge.
+    /// Updates the gauge, which exists only while there is a CA.
     pub fn emit(&self, telemetry: &Telemetry) {
-        telemetry
-            .metrics
-            .process
-            .ca_expiry
-            .with_label_values::<&str>(&[])
-            .set(unix_seconds(self.at));
+        let gauge = &telemetry.metrics.process.ca_expiry;
+        match self.at {
+            Some(at) => gauge.with_label_values::<&str>(&[]).set(unix_seconds(at)),
+            None => gauge.reset(),
+        }
         telemetry.store.record_ca_expiry(self.at);
     }
 }

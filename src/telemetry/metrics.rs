@@ -7,6 +7,7 @@ use std::sync::Arc;
 use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::clock::Clock;
+use crate::diagnosis::{ClientKind, DenialReason};
 use crate::policy::HealthState;
 use crate::sms::{AttemptKind, Cause, Entrypoint, Operation, RequestResult};
 use crate::telemetry::connections::{
@@ -31,6 +32,7 @@ const INITIAL_STATUSES: [&str; 12] = [
 
 const POSSIBLE_DUPLICATES_HELP: &str =
     "Messages sent through this provider after an attempt elsewhere that may have been taken.";
+const DENIED_HELP: &str = "Requests that the sidecar itself denied; those of the backend are for a provider or from a configured caller.";
 const STATE_HELP: &str = "1 for the state that the provider is in, 0 for the others.";
 const FIRST_CHOICE_HELP: &str = "1: the route uses its first provider; 0: it runs on a backup.";
 const ORDER_HELP: &str = "The place of each provider in its route; 1 is the first choice.";
@@ -43,6 +45,7 @@ const REQUEST_BUCKETS: [f64; 12] = [
 /// Every family.
 pub(super) struct MetricFamilies {
     pub(super) requests: IntCounterVec,
+    pub(super) denied_requests: IntCounterVec,
     pub(super) attempts: IntCounterVec,
     pub(super) upstream_responses: IntCounterVec,
     pub(super) attempt_duration: HistogramVec,
@@ -99,6 +102,11 @@ impl MetricFamilies {
                 "requests_total",
                 "Requests of the backend, by result.",
                 &["entrypoint", "dialect", "operation", "result"],
+            )?,
+            denied_requests: on.counter(
+                "denied_requests_total",
+                DENIED_HELP,
+                &["reason", "client"],
             )?,
             attempts: on.counter(
                 "attempts_total",
@@ -172,6 +180,7 @@ impl MetricFamilies {
                     .with_label_values(&[vault.as_str(), result.as_str()]);
             }
         }
+        self.init_denial_series();
         for result in RELOAD_RESULTS {
             self.process.reloads.with_label_values(&[result]);
         }
@@ -187,6 +196,16 @@ impl MetricFamilies {
             .build_info
             .with_label_values(&[version, commit])
             .set(1);
+    }
+
+    fn init_denial_series(&self) {
+        for (reason, client) in DenialReason::ALL
+            .iter()
+            .flat_map(|reason| ClientKind::ALL.iter().map(move |client| (reason, client)))
+        {
+            self.denied_requests
+                .with_label_values(&[reason.as_str(), client.as_str()]);
+        }
     }
 
     /// Creates the series that exist only for a config with traces.

@@ -27,7 +27,6 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use prometheus::Registry;
 
@@ -45,11 +44,11 @@ pub use delivery::{
     AttemptFinished, DuplicateSuppressed, Failover, HealthStateChanged, LastSendOutcome,
     PossibleDuplicate, RejectionDiagnosed, RouteFirstChoice,
 };
-pub use entrypoint::{RequestDenied, TunnelClosed};
+pub use entrypoint::{DenialRecorded, RequestDenied, TunnelClosed};
 pub(crate) use facts::{
-    AccountNote, AttemptNote, EntrypointStats, HealthNote, RequestNote, RouteNote, VaultEntryNote,
+    AccountNote, AttemptNote, HealthNote, RequestNote, RouteNote, VaultEntryNote,
 };
-pub use facts::{ConfigSummary, ProviderSummary, RouteSummary, StatusSnapshot};
+pub use facts::{ConfigChange, ConfigSummary, ProviderSummary, RouteSummary, StatusSnapshot};
 pub use lifecycle::{CaExpiry, Panicked, Reloaded, Started, Stopping};
 pub use log_writer::LogWriter;
 pub use notification::{
@@ -95,7 +94,7 @@ pub struct BuildInfo {
 /// A vault and a path in it.
 type VaultEntryKey = (String, String);
 
-type ConfigChangeCheck = Arc<dyn Fn() -> Option<SystemTime> + Send + Sync>;
+type ConfigChangeCheck = Arc<dyn Fn() -> Option<ConfigChange> + Send + Sync>;
 
 /// All metrics, the facts behind the status, and the state that keeps log lines from repeating.
 pub struct Telemetry {
@@ -189,11 +188,11 @@ impl Telemetry {
         self.tracer.take_receiver()
     }
 
-    /// Sets the function that each snapshot calls to find out when the config on disk was changed
-    /// after it was loaded. The function returns none if the config was not changed.
+    /// Sets the function that each snapshot calls to find out which file of the config was changed
+    /// after it was loaded, and when. The function returns none if the config was not changed.
     pub fn set_config_change_check(
         &self,
-        changed: impl Fn() -> Option<SystemTime> + Send + Sync + 'static,
+        changed: impl Fn() -> Option<ConfigChange> + Send + Sync + 'static,
     ) {
         *self
             .config_change_check
@@ -217,7 +216,7 @@ impl Telemetry {
         snapshot.facts.connections.open = self.metrics.connections.open.counts.total();
         snapshot.facts.connections.limit = self.connection_limit();
         // It reads the disk, so no lock is held.
-        snapshot.facts.changed_at = changed.and_then(|changed| changed());
+        snapshot.facts.change = changed.and_then(|changed| changed());
         snapshot
     }
 

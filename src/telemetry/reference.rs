@@ -10,6 +10,7 @@ use prometheus::core::Collector;
 use prometheus::proto::{MetricFamily, MetricType};
 
 use crate::clock::SystemClock;
+use crate::diagnosis::{ClientKind, DenialReason};
 use crate::policy::HealthState;
 use crate::sms::{AttemptKind, Cause, Entrypoint, Operation, RequestResult};
 use crate::telemetry::labels::{NONE, OTHER};
@@ -137,6 +138,10 @@ fn closed_values(family: &str, label: &str) -> Option<Vec<&'static str>> {
             .iter()
             .map(|it| it.as_str())
             .collect(),
+        ("sms_sidecar_denied_requests_total", "reason") => {
+            DenialReason::ALL.iter().map(|it| it.as_str()).collect()
+        }
+        (_, "client") => ClientKind::ALL.iter().map(|it| it.as_str()).collect(),
         (_, "reason") => SpanDropReason::ALL.iter().map(|it| it.as_str()).collect(),
         (_, "cause") => with_none(Cause::ALL.iter().map(|it| it.as_str()).collect()),
         (_, "family") => with_none(families()),

@@ -164,7 +164,10 @@ fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str,
         problem: None,
     }
     .emit(telemetry);
-    CaExpiry { at: at(3_000_000) }.emit(telemetry);
+    CaExpiry {
+        at: Some(at(3_000_000)),
+    }
+    .emit(telemetry);
     call(provider, dialect, route, telemetry);
 }
 
@@ -315,6 +318,7 @@ fn every_family_has_its_name_and_labels() {
             "requests_total",
             &["entrypoint", "dialect", "operation", "result"][..],
         ),
+        ("denied_requests_total", &["reason", "client"]),
         (
             "attempts_total",
             &["provider", "kind", "outcome", "cause", "family"],
@@ -356,7 +360,7 @@ fn every_family_has_its_name_and_labels() {
     }
     assert_eq!(
         fixture.registry.gather().len(),
-        26,
+        27,
         "there is a family that is not in the contract"
     );
 }

@@ -208,7 +208,7 @@ fn registry_in_use() -> Registry {
         addresses: &[],
     }
     .emit(&telemetry);
-    CaExpiry { at }.emit(&telemetry);
+    CaExpiry { at: Some(at) }.emit(&telemetry);
     telemetry.init_notifications();
     SpansExported {
         count: 1,

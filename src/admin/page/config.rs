@@ -51,6 +51,7 @@ pub(super) fn config(status: &Status) -> Markup {
             dl.facts {
                 div { dt { "Config" } dd { code { (config.file) } @if let Some(at) = &config.loaded_at { span.muted { " loaded " (time_element(at, &status.at)) } } } }
                 (last_reload(config, &status.at))
+                @if let Some(restart) = &config.needs_restart { div.wide { dt { "Needs a restart" } dd { (status_icon(StatusIcon::Warn)) " " (restart) } } }
                 div { dt { "Mode" } dd { (config.mode) } }
                 @if let Some(end) = &config.ca_expires_at { div { dt { "Local CA until" } dd { (time_element(end, &status.at)) } } }
                 div { dt { "Listens on" } dd { @for (at, one) in config.listen.iter().enumerate() { @if at > 0 { ", " } (one) } } }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -91,7 +92,7 @@ pub enum CaError {
     InvalidHost(String),
     /// The host is outside the constraints.
     #[error(
-        "the CA does not cover {0}; unless its description names it in full, set a provider's `base_url` to https://{0}/…, then run `sms-sidecar ca renew` and restart the sidecar and the backend"
+        "the CA does not cover {0}; unless its description names it in full, set a provider's `base_url` to https://{0}/…, then run `sms-sidecar ca renew` and `sms-sidecar reload`, and restart the backend"
     )]
     NotCovered(String),
     /// The cryptography library failed.
@@ -127,6 +128,29 @@ pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
     leaves: Mutex<BTreeMap<String, Leaf>>,
     clock: Arc<dyn Clock>,
+}
+
+/// The CA that is in force, which a reload replaces.
+#[derive(Debug, Default)]
+pub struct ActiveCa(ArcSwapOption<Ca>);
+
+impl ActiveCa {
+    /// The CA in force; none: TLS cannot be terminated.
+    pub fn current(&self) -> Option<Arc<Ca>> {
+        self.0.load_full()
+    }
+
+    /// Puts another CA in force. One with the same certificate stays, and keeps its leaves.
+    pub fn replace(&self, ca: Option<Ca>) {
+        let is_same = match (&*self.0.load(), &ca) {
+            (Some(old), Some(new)) => old.cert == new.cert,
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if !is_same {
+            self.0.store(ca.map(Arc::new));
+        }
+    }
 }
 
 struct Leaf {

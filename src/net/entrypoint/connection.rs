@@ -29,14 +29,16 @@ use tower_http::request_id::{
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use crate::clock::Clock;
+use crate::diagnosis::{Denial, DenialReason, DeniedClient};
 use crate::net::authority::{Authority, Scheme};
+use crate::net::ca::CaError;
 use crate::net::drain::{Drain, DrainGuard, Phase};
 use crate::net::entrypoint::framing_stream::{FoundFault, FramingStream};
 use crate::net::entrypoint::origin::ConnectionOrigin;
 use crate::net::entrypoint::prefixed_stream::PrefixedStream;
 use crate::net::entrypoint::response::ResponseBody;
 use crate::net::entrypoint::timeout_stream::{IdleTimer, Linger, TimeoutStream};
-use crate::net::entrypoint::{ListenerShared, RequestHandler};
+use crate::net::entrypoint::{DeniedRequest, ListenerShared, RequestHandler};
 use crate::net::peer::Peer;
 use crate::net::screen::FramingFault;
 use crate::net::server::Stream;
@@ -136,7 +138,7 @@ pub(super) fn serve_http<C: RequestHandler, S: Stream>(
         let limits = shared.setup.limits;
         let drain = context.drain.clone();
         let idle_timer = context.idle_timer.clone();
-        let entrypoint = context.origin.entrypoint();
+        let origin = context.origin.clone();
         let handler = Arc::clone(&shared.handler);
         let fault = FoundFault::default();
         let stream = guard_stream(stream, &limits, &idle_timer, &fault);
@@ -158,9 +160,9 @@ pub(super) fn serve_http<C: RequestHandler, S: Stream>(
         };
         let error = result.err();
         let found = error.and_then(|error| head_error(&error, &idle_timer, fault.get()));
-        if let Some((status, why)) = found {
-            handler.connection_denied(entrypoint, ConnectionDenialReason::Head);
-            handler.request_denied(entrypoint, status, &why);
+        if let Some((status, denial)) = found {
+            handler.connection_denied(origin.entrypoint(), ConnectionDenialReason::Head);
+            report_denial(&*handler, &origin, status, &denial);
         }
     })
 }
@@ -181,6 +183,25 @@ fn guard_stream<S: Stream>(
     FramingStream::new(timed, fault.clone())
 }
 
+/// Reports a denial before a request line was read. Inside of a CONNECT it is for the host that the CONNECT named.
+fn report_denial<C: RequestHandler>(
+    handler: &C,
+    origin: &ConnectionOrigin,
+    status: StatusCode,
+    denial: &Denial,
+) {
+    handler.request_denied(&DeniedRequest {
+        entrypoint: origin.entrypoint(),
+        status,
+        why: &denial.sentence(),
+        denial,
+        client: DeniedClient {
+            addresses_provider: origin.connect_target().is_some(),
+            is_known_caller: false,
+        },
+    });
+}
+
 fn http_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // The longest line of a head decides the buffer; bodies pass through it in pieces.
@@ -196,27 +217,23 @@ fn head_error(
     error: &hyper::Error,
     idle_timer: &IdleTimer,
     fault: Option<FramingFault>,
-) -> Option<(StatusCode, String)> {
-    let (status, why) = if idle_timer.head_timed_out() {
-        (
-            StatusCode::REQUEST_TIMEOUT,
-            "the request's head took too long".to_owned(),
-        )
+) -> Option<(StatusCode, Denial)> {
+    let (status, denial) = if idle_timer.head_timed_out() {
+        let denial = DenialReason::TooSlow.about("its head took too long");
+        (StatusCode::REQUEST_TIMEOUT, denial)
     } else if error.is_parse_too_large() {
-        (
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "the request's head is too large".to_owned(),
-        )
+        let denial = DenialReason::BodyTooLarge.about("its head is over the limit");
+        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, denial)
     } else if error.is_parse() {
-        let why = fault.map_or_else(
-            || "not an HTTP/1.1 request".to_owned(),
-            |fault| format!("not an HTTP/1.1 request: {fault}"),
-        );
-        (StatusCode::BAD_REQUEST, why)
+        let fault = fault.map_or_else(|| "its head cannot be read".to_owned(), |it| it.to_string());
+        (
+            StatusCode::BAD_REQUEST,
+            DenialReason::Malformed.about(&fault),
+        )
     } else {
         return None;
     };
-    Some((status, why))
+    Some((status, denial))
 }
 
 /// The outer layers, outermost first.
@@ -311,15 +328,21 @@ pub(super) async fn serve_inside_connect<C: RequestHandler, S: Stream>(
     }
     let host = target.host.clone();
     let context = context.inside_connect(target);
-    match accept_tls(&shared, stream, &host).await {
-        Ok(stream) => serve_http(shared, stream, context).await,
-        Err(why) => {
-            let entrypoint = context.origin.entrypoint();
-            let handler = &shared.handler;
-            handler.connection_denied(entrypoint, ConnectionDenialReason::Tls);
-            handler.tls_rejected(entrypoint, StatusCode::BAD_GATEWAY, &why);
+    let (origin, idle_timer) = (context.origin.clone(), context.idle_timer.clone());
+    let handler = Arc::clone(&shared.handler);
+    let denial = match accept_tls(&shared, stream, &host).await {
+        Ok(stream) => {
+            serve_http(shared, stream, context).await;
+            // Node finishes the handshake before it looks at the certificate.
+            if !idle_timer.closed_unused() {
+                return;
+            }
+            DenialReason::CaUntrusted.about(&host)
         }
-    }
+        Err(denial) => denial,
+    };
+    handler.connection_denied(origin.entrypoint(), ConnectionDenialReason::Tls);
+    report_denial(&*handler, &origin, StatusCode::BAD_GATEWAY, &denial);
 }
 
 /// Terminates TLS with a certificate for `host`, or says why it could not.
@@ -327,23 +350,17 @@ async fn accept_tls<C: RequestHandler, S: Stream>(
     shared: &ListenerShared<C>,
     stream: PrefixedStream<S>,
     host: &str,
-) -> Result<TlsStream<PrefixedStream<S>>, String> {
-    let Some(ca) = &shared.setup.ca else {
-        return Err(
-            "TLS inside a CONNECT, and no CA is configured; run `sms-sidecar ca init` and set `[intercept] ca`"
-                .to_owned(),
-        );
-    };
-    let config = ca
-        .server_config_for(host)
-        .map_err(|error| error.to_string())?;
+) -> Result<TlsStream<PrefixedStream<S>>, Denial> {
+    let ca = shared.setup.ca.current();
+    let ca = ca.ok_or_else(|| DenialReason::CaMissing.about(host))?;
+    let config = ca.server_config_for(host).map_err(|error| match error {
+        CaError::NotCovered(host) => DenialReason::HostNotCovered.about(&host),
+        error => DenialReason::TlsFailed.about(&format!("{host}: {error}")),
+    })?;
     let handshake = TlsAcceptor::from(config).accept(stream);
     match timeout(shared.setup.limits.client_timeout, handshake).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(_)) => Err(
-            "the backend rejected our certificate or closed the connection; it must trust the CA (NODE_EXTRA_CA_CERTS) and be restarted after `ca init`"
-                .to_owned(),
-        ),
-        Err(_) => Err("the backend did not finish its TLS handshake in time".to_owned()),
+        Ok(Err(_)) => Err(DenialReason::CaUntrusted.about(host)),
+        Err(_) => Err(DenialReason::TlsFailed.about(&format!("{host} in time"))),
     }
 }

@@ -20,8 +20,9 @@ use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
+use crate::diagnosis::{Denial, DeniedClient};
 use crate::dialect::{Reply, Request};
-use crate::net::ca::Ca;
+use crate::net::ca::ActiveCa;
 use crate::net::drain::{ClientConnection, Drain};
 use crate::net::peer::Peer;
 use crate::net::resolver::Resolver;
@@ -80,8 +81,23 @@ pub enum HostAdmission {
     Intercept,
     /// Pass them through unread.
     Tunnel,
-    /// Reject them with a status and a reason for the backend.
-    Deny(StatusCode, String),
+    /// Reject them with a status and a reason.
+    Deny(StatusCode, Denial),
+}
+
+/// A request that was rejected before the handler got it.
+#[derive(Clone, Copy, Debug)]
+pub struct DeniedRequest<'a> {
+    /// Its entrypoint.
+    pub entrypoint: Entrypoint,
+    /// The status that the client got.
+    pub status: StatusCode,
+    /// The text that the client got.
+    pub why: &'a str,
+    /// The reason.
+    pub denial: &'a Denial,
+    /// Who sent it.
+    pub client: DeniedClient,
 }
 
 /// Handles the requests of the entrypoints.
@@ -97,16 +113,14 @@ pub trait RequestHandler: Send + Sync + 'static {
     /// [`IncomingRequest::connection`].
     fn handle(&self, arrival: IncomingRequest) -> impl Future<Output = HandlerReply> + Send;
     /// Records a request that was rejected before the handler got it.
-    fn request_denied(&self, entrypoint: Entrypoint, status: StatusCode, why: &str);
+    fn request_denied(&self, denied: &DeniedRequest<'_>);
     /// Records a connection that was denied. A denied request follows, but not at the limit.
     fn connection_denied(&self, entrypoint: Entrypoint, reason: ConnectionDenialReason) {
         let _ = (entrypoint, reason);
     }
-    /// Records a rejection because TLS for an intercepted host cannot be terminated: no request of
-    /// such a client gets through.
-    fn tls_rejected(&self, entrypoint: Entrypoint, status: StatusCode, why: &str) {
-        self.request_denied(entrypoint, status, why);
-    }
+    /// Whether a rejected request is for a provider or from a configured caller; the request has no body.
+    fn denied_client(&self, target: &EntrypointTarget, head: &Request, peer: &Peer)
+    -> DeniedClient;
     /// The rejection in the backend's dialect, if the head identifies it; the request has no body.
     fn error_reply(
         &self,
@@ -125,8 +139,8 @@ pub trait RequestHandler: Send + Sync + 'static {
 /// What the entrypoints are made from.
 #[derive(Clone, Debug)]
 pub struct EntrypointSetup {
-    /// None: CONNECT to an intercepted host is rejected with the reason.
-    pub ca: Option<Arc<Ca>>,
+    /// The local CA. While none is in force, CONNECT to an intercepted host is rejected with the reason.
+    pub ca: Arc<ActiveCa>,
     /// Sizes and times.
     pub limits: Limits,
     /// All our listeners' addresses; requests to them are rejected.

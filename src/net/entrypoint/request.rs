@@ -10,12 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, PROXY_AUTHORIZATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
+use crate::diagnosis::{DenialReason, DenialScope};
 use crate::dialect;
 use crate::net::authority::{Authority, HostPort, Scheme};
 use crate::net::drain::{ClientConnection, ClientConnectionGuard, Phase};
@@ -24,7 +25,8 @@ use crate::net::entrypoint::response::{
     Rejected, ResponseBody, handler_response, rejection_response,
 };
 use crate::net::entrypoint::{
-    Entrypoint, EntrypointTarget, HostAdmission, IncomingRequest, ListenerShared, RequestHandler,
+    DeniedRequest, Entrypoint, EntrypointTarget, HostAdmission, IncomingRequest, ListenerShared,
+    RequestHandler,
 };
 use crate::net::entrypoint::{forward, tunnel};
 use crate::net::peer::Peer;
@@ -75,12 +77,13 @@ impl<C: RequestHandler> ListenerShared<C> {
     }
 
     fn report(&self, entrypoint: Entrypoint, rejected: &Rejected) {
-        let report = if rejected.is_tls_failure {
-            C::tls_rejected
-        } else {
-            C::request_denied
-        };
-        report(&self.handler, entrypoint, rejected.status, &rejected.reason);
+        self.handler.request_denied(&DeniedRequest {
+            entrypoint,
+            status: rejected.status,
+            why: &rejected.reason,
+            denial: &rejected.denial,
+            client: rejected.client,
+        });
     }
 
     async fn handle(
@@ -90,20 +93,18 @@ impl<C: RequestHandler> ListenerShared<C> {
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Rejected> {
         if context.drain.phase() == Phase::Closing {
-            return Err(Rejected::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the sidecar is shutting down; nothing was sent, repeat the request",
-            ));
+            return Err(shutting_down());
         }
         let (parts, body) = request.into_parts();
         let context = ConnectionContext {
             peer: self.identify_peer(&context.peer, &parts.headers).await,
             ..context.clone()
         };
-        match self.choose_action(&context, &parts)? {
+        let action = self.choose_action(&context, &parts);
+        match action.map_err(|rejected| self.with_client(rejected, &context, &parts))? {
             RequestAction::Handle(target) => {
                 let expects_continue = parts.headers.contains_key(EXPECT);
-                let (incoming, guard) = incoming_request(entrypoint, target, parts, context)?;
+                let (incoming, guard) = incoming_request(entrypoint, target, parts, context);
                 let response = self.dispatch(incoming, body, expects_continue).await;
                 drop(guard);
                 response
@@ -123,6 +124,21 @@ impl<C: RequestHandler> ListenerShared<C> {
         }
     }
 
+    /// The rejection with who sent the request, if it depends on that.
+    fn with_client(
+        &self,
+        rejected: Rejected,
+        context: &ConnectionContext,
+        parts: &Parts,
+    ) -> Rejected {
+        if rejected.denial.reason.scope() != DenialScope::Client {
+            return rejected;
+        }
+        let (target, head) = (named_target(context, &parts.uri), head_of(parts));
+        let client = self.handler.denied_client(&target, &head, &context.peer);
+        Rejected { client, ..rejected }
+    }
+
     /// The peer with the token of this request and, where the handler needs it, its uid.
     async fn identify_peer(&self, peer: &Peer, headers: &HeaderMap) -> Peer {
         let mut peer = with_proxy_token(peer, headers);
@@ -137,7 +153,20 @@ impl<C: RequestHandler> ListenerShared<C> {
         context: &ConnectionContext,
         parts: &Parts,
     ) -> Result<RequestAction, Rejected> {
+        let action = self.action_by_target(context, parts)?;
+        if matches!(action, RequestAction::Handle(_)) {
+            screen::check_path(parts.uri.path())?;
+        }
+        Ok(action)
+    }
+
+    fn action_by_target(
+        &self,
+        context: &ConnectionContext,
+        parts: &Parts,
+    ) -> Result<RequestAction, Rejected> {
         let peer = &context.peer;
+        let deny = |status, denial| Err(Rejected::from_denial(status, denial));
         let screen_context = ScreenContext {
             connect_target: context.origin.connect_target(),
             is_local: peer.is_local(),
@@ -156,14 +185,14 @@ impl<C: RequestHandler> ListenerShared<C> {
                     Ok(RequestAction::Handle(EntrypointTarget::Host(authority)))
                 }
                 HostAdmission::Tunnel => Ok(RequestAction::Forward(authority)),
-                HostAdmission::Deny(status, why) => Err(Rejected::new(status, why)),
+                HostAdmission::Deny(status, denial) => deny(status, denial),
             },
             RequestLineTarget::Connect(authority) => match self.admit(&authority, peer)? {
                 HostAdmission::Intercept => self
                     .check_tls_available(&authority)
                     .map(|()| RequestAction::Intercept(authority)),
                 HostAdmission::Tunnel => Ok(RequestAction::Tunnel(authority)),
-                HostAdmission::Deny(status, why) => Err(Rejected::new(status, why)),
+                HostAdmission::Deny(status, denial) => deny(status, denial),
             },
         }
     }
@@ -175,28 +204,15 @@ impl<C: RequestHandler> ListenerShared<C> {
 
     /// Rejects a CONNECT to port 443 whose TLS cannot be terminated; other ports may carry plain HTTP.
     fn check_tls_available(&self, authority: &Authority) -> Result<(), Rejected> {
-        let why = match &self.setup.ca {
+        let reason = match self.setup.ca.current() {
             _ if authority.port != Scheme::Https.default_port() => return Ok(()),
             Some(ca) if ca.covers(&authority.host) => return Ok(()),
-            Some(_) if authority.host.parse::<IpAddr>().is_ok() => {
-                format!(
-                    "TLS for an IP address cannot be terminated here; use the service's host name in place of {}",
-                    authority.host
-                )
-            }
-            Some(_) => format!(
-                "the local CA does not cover {0}; unless its description names it in full, set a provider's `base_url` to https://{0}/…, \
-                 then run `sms-sidecar ca renew` and restart the sidecar and the backend",
-                authority.host
-            ),
-            None => String::from(
-                "CONNECT to a provider's host needs a local CA; run `sms-sidecar ca init` and set `[intercept] ca`",
-            ),
+            Some(_) if authority.host.parse::<IpAddr>().is_ok() => DenialReason::AddressNotCovered,
+            Some(_) => DenialReason::HostNotCovered,
+            None => DenialReason::CaMissing,
         };
-        Err(Rejected {
-            is_tls_failure: true,
-            ..Rejected::new(StatusCode::BAD_GATEWAY, why)
-        })
+        let denial = reason.about(&authority.host);
+        Err(Rejected::from_denial(StatusCode::BAD_GATEWAY, denial))
     }
 
     /// Most clients send no useful Host header at the unix socket; one that names an intercepted
@@ -238,6 +254,7 @@ impl<C: RequestHandler> ListenerShared<C> {
         let panicked = |_| {
             Rejected::new(
                 StatusCode::GATEWAY_TIMEOUT,
+                DenialReason::InternalError,
                 "internal error; the message may have been sent",
             )
         };
@@ -256,6 +273,7 @@ impl<C: RequestHandler> ListenerShared<C> {
             .unwrap_or_else(|_| {
                 Err(Rejected::new(
                     StatusCode::REQUEST_TIMEOUT,
+                    DenialReason::TooSlow,
                     "the request's body took too long",
                 ))
             })
@@ -269,10 +287,43 @@ impl<C: RequestHandler> ListenerShared<C> {
             rejected.status,
             &rejected.reason,
         );
+        let client =
+            self.handler
+                .denied_client(&incoming.target, &incoming.request, &incoming.peer);
         Rejected {
             reply: reply.map(Box::new),
+            client,
             ..rejected
         }
+    }
+}
+
+fn shutting_down() -> Rejected {
+    Rejected::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        DenialReason::ShuttingDown,
+        "the sidecar is shutting down; nothing was sent, repeat the request",
+    )
+}
+
+/// Where a request is addressed, as far as its line says so.
+fn named_target(context: &ConnectionContext, uri: &Uri) -> EntrypointTarget {
+    let named = uri.host().map(|host| {
+        let scheme = if uri.scheme_str() == Some("http") {
+            Scheme::Http
+        } else {
+            Scheme::Https
+        };
+        Authority {
+            scheme,
+            host: normalize_host(host),
+            port: uri.port_u16().unwrap_or(scheme.default_port()),
+        }
+    });
+    match named.or_else(|| context.origin.connect_target().cloned()) {
+        Some(authority) => EntrypointTarget::Host(authority),
+        None if context.origin.is_unix_listener() => EntrypointTarget::Unspecified,
+        None => EntrypointTarget::BaseUrl,
     }
 }
 
@@ -282,8 +333,7 @@ fn incoming_request(
     target: EntrypointTarget,
     mut parts: Parts,
     context: ConnectionContext,
-) -> Result<(IncomingRequest, ClientConnectionGuard), Rejected> {
-    screen::check_path(parts.uri.path())?;
+) -> (IncomingRequest, ClientConnectionGuard) {
     let id = request_id(&parts.headers);
     screen::strip_connection_headers(&mut parts.headers);
     let (guard, connection) = ClientConnection::new(context.drain);
@@ -295,7 +345,7 @@ fn incoming_request(
         peer: context.peer,
         connection,
     };
-    Ok((incoming, guard))
+    (incoming, guard)
 }
 
 /// The peer with the token of this request, if it gave one.
@@ -331,6 +381,17 @@ fn to_dialect_request(parts: Parts) -> dialect::Request {
     }
 }
 
+/// A copy of the head, for a request that was rejected.
+fn head_of(parts: &Parts) -> dialect::Request {
+    dialect::Request {
+        method: parts.method.clone(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().map(str::to_owned),
+        headers: parts.headers.clone(),
+        body: Bytes::new(),
+    }
+}
+
 /// The whole body, or why it was rejected. A client that expects `100 Continue` sends no body to
 /// discard.
 async fn read_body(
@@ -341,6 +402,7 @@ async fn read_body(
     let too_long = || {
         Rejected::new(
             StatusCode::PAYLOAD_TOO_LARGE,
+            DenialReason::BodyTooLarge,
             format!("the body is longer than {limit} bytes"),
         )
     };
@@ -363,6 +425,7 @@ async fn read_body(
         }
         Err(_) => Err(Rejected::new(
             StatusCode::BAD_REQUEST,
+            DenialReason::Malformed,
             "the body ended early, or its framing is not valid HTTP/1.1",
         )),
     }

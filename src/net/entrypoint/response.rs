@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use crate::diagnosis::{Denial, DenialReason, DeniedClient};
 use crate::dialect::Reply;
 use crate::net::entrypoint::HandlerReply;
 use crate::net::entrypoint::timeout_stream::BusyGuard;
@@ -57,24 +58,40 @@ pub(super) struct Rejected {
     pub(super) reason: String,
     /// In the backend's dialect, if the handler has one.
     pub(super) reply: Option<Box<Reply>>,
-    /// It was for an intercepted host whose TLS cannot be terminated.
-    pub(super) is_tls_failure: bool,
+    /// Why, in the list of denials.
+    pub(super) denial: Denial,
+    /// Who sent it; found out only where the denial depends on it.
+    pub(super) client: DeniedClient,
 }
 
 impl Rejected {
-    pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
+    /// With a reason of its own; the denial is about it.
+    pub(super) fn new(status: StatusCode, reason: DenialReason, why: impl Into<String>) -> Self {
+        let why = why.into();
         Self {
             status,
-            reason: why.into(),
+            denial: reason.about(&why),
+            reason: why,
             reply: None,
-            is_tls_failure: false,
+            client: DeniedClient::default(),
+        }
+    }
+
+    /// With the denial's own text.
+    pub(super) fn from_denial(status: StatusCode, denial: Denial) -> Self {
+        Self {
+            reason: denial.reply_text(),
+            denial,
+            status,
+            reply: None,
+            client: DeniedClient::default(),
         }
     }
 }
 
 impl From<screen::ScreenError> for Rejected {
     fn from(error: screen::ScreenError) -> Self {
-        Self::new(error.status(), error.to_string())
+        Self::new(error.status(), error.denial_reason(), error.to_string())
     }
 }
 
@@ -84,7 +101,7 @@ pub(super) fn rejection_response(rejected: Rejected) -> Response<ResponseBody> {
         status,
         reason: why,
         reply,
-        is_tls_failure: _,
+        ..
     } = rejected;
     let mut response = match reply {
         Some(reply) => reply_response(*reply),

@@ -25,6 +25,8 @@ struct IdleTimerState {
     /// How many requests have begun; a short one may begin and end between two reads.
     started_requests: AtomicUsize,
     head_timed_out: AtomicBool,
+    /// The client closed the connection and had sent nothing.
+    closed_unused: AtomicBool,
 }
 
 /// A request is being served, or the connection has become a tunnel: no timer runs until this is dropped.
@@ -45,6 +47,11 @@ impl IdleTimer {
     /// Whether the connection ended because a head took too long.
     pub(super) fn head_timed_out(&self) -> bool {
         self.0.head_timed_out.load(Ordering::SeqCst)
+    }
+
+    /// Whether the client closed the connection and had sent nothing.
+    pub(super) fn closed_unused(&self) -> bool {
+        self.0.closed_unused.load(Ordering::SeqCst)
     }
 }
 
@@ -139,6 +146,21 @@ impl<S> TimeoutStream<S> {
         }
     }
 
+    /// A read on an idle connection begins a head, or is the end of the connection.
+    fn note_read(&mut self, has_data: bool, requests: usize) {
+        if self.state != ReadState::Idle {
+            return;
+        }
+        if has_data {
+            self.enter_state(ReadState::Head);
+        } else if requests == 0 {
+            self.idle_timer
+                .0
+                .closed_unused
+                .store(true, Ordering::SeqCst);
+        }
+    }
+
     fn enter_state(&mut self, state: ReadState) {
         let wait = match state {
             ReadState::Idle => self.idle_timeout,
@@ -167,9 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutStream<S> {
             return polled;
         }
         if polled.is_ready() {
-            if buf.filled().len() > before && self.state == ReadState::Idle {
-                self.enter_state(ReadState::Head);
-            }
+            self.note_read(buf.filled().len() > before, calls);
             return polled;
         }
         ready!(self.timer.as_mut().poll(cx));

@@ -14,6 +14,7 @@ use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::diagnosis::DenialReason;
 use crate::net::authority::Authority;
 use crate::net::byte_counters::{ByteCounts, MeteredStream};
 use crate::net::drain::{Drain, Phase};
@@ -97,6 +98,11 @@ pub(super) async fn tunnel<C: RequestHandler>(
     Ok(connect_established())
 }
 
+/// The other host could not be reached, or failed.
+pub(super) fn unreachable_host(status: StatusCode, why: String) -> Rejected {
+    Rejected::new(status, DenialReason::HostUnreachable, why)
+}
+
 fn connect_established() -> Response<ResponseBody> {
     Response::new(Either::Left(Full::default()))
 }
@@ -108,10 +114,10 @@ pub(super) async fn dial<C: RequestHandler>(
 ) -> Result<TcpStream, Rejected> {
     let limit = shared.setup.limits.client_timeout;
     let deadline = Instant::now() + limit;
-    let bad = |reason: String| Rejected::new(StatusCode::BAD_GATEWAY, reason);
+    let bad = |reason: String| unreachable_host(StatusCode::BAD_GATEWAY, reason);
     let late = |_| {
         let reason = format!("no connection to {target} in time");
-        Rejected::new(StatusCode::GATEWAY_TIMEOUT, reason)
+        unreachable_host(StatusCode::GATEWAY_TIMEOUT, reason)
     };
     let found = shared.resolver.resolve(&target.host, limit).await;
     let found = found.map_err(|error| bad(error.to_string()))?;

@@ -13,6 +13,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
+use crate::diagnosis::DenialReason;
 use crate::net::authority::{Authority, HostPort, Scheme, is_local_host_header, is_one_of_hosts};
 
 pub use framing::{FramingError, FramingFault, FramingScanner};
@@ -115,6 +116,28 @@ impl ScreenError {
             | Self::NotUnicast(_) => StatusCode::FORBIDDEN,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop => StatusCode::LOOP_DETECTED,
+        }
+    }
+}
+
+impl ScreenError {
+    /// The reason in the list of denials.
+    pub fn denial_reason(&self) -> DenialReason {
+        match self {
+            Self::Method(_)
+            | Self::HostHeaderCount(_)
+            | Self::HostMismatch
+            | Self::InvalidTarget(_)
+            | Self::AmbiguousPath(_)
+            | Self::ConnectionOption(_) => DenialReason::Malformed,
+            Self::BrowserRequest(_) => DenialReason::BrowserRequest,
+            Self::HttpsInCleartext => DenialReason::InsecureHttps,
+            Self::MetadataAddress(_)
+            | Self::OwnAddress(_)
+            | Self::PrivateAddress(_)
+            | Self::NotUnicast(_) => DenialReason::BlockedAddress,
+            Self::ForeignHost => DenialReason::ForeignHost,
+            Self::Loop => DenialReason::Loop,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What the status shows about the config: providers, routes, vaults and listeners.
 
+use std::time::SystemTime;
+
 use crate::sms::ProviderId;
 
 /// One config, as the status shows it.
@@ -21,6 +23,17 @@ pub struct ConfigSummary {
     pub vaults: Vec<(String, &'static str)>,
     /// Name and address of each listener.
     pub listen: Vec<(&'static str, String)>,
+    /// What of the config takes effect only after a restart.
+    pub needs_restart: Option<String>,
+}
+
+/// A file of the config differs from what was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigChange {
+    /// The file.
+    pub file: String,
+    /// When it was changed.
+    pub at: SystemTime,
 }
 
 /// One provider.

@@ -3,6 +3,7 @@
 //! config and by fixed limits and hold no text, full number or secret. `status` turns them into text.
 
 mod config_summary;
+mod denials;
 mod notes;
 mod recent_durations;
 mod recent_results;
@@ -16,18 +17,18 @@ use crate::clock::{Clock, Moment};
 use crate::policy::HealthState;
 use crate::sms::{AttemptKind, Entrypoint, Operation, Outcome, ProviderId, RequestResult};
 use crate::telemetry::{
-    AttemptFinished, BalanceReported, BuildInfo, CredentialLoaded, HealthStateChanged,
-    LastSendOutcome, MetricsSchema, PreviousCredential, Reloaded, RequestFinished, TokenExpiry,
-    VaultRead,
+    AttemptFinished, BalanceReported, BuildInfo, CredentialLoaded, DenialRecorded,
+    HealthStateChanged, LastSendOutcome, MetricsSchema, PreviousCredential, Reloaded,
+    RequestFinished, TokenExpiry, VaultRead,
 };
 
-pub use config_summary::{ConfigSummary, ProviderSummary, RouteSummary};
+pub use config_summary::{ConfigChange, ConfigSummary, ProviderSummary, RouteSummary};
+use denials::DenialNotes;
 pub(crate) use notes::{
-    AccountNote, AttemptNote, ConnectionStats, EntrypointStats, HealthNote, RequestNote, RouteNote,
-    VaultEntryNote,
+    AccountNote, AttemptNote, ConnectionStats, HealthNote, RequestNote, RouteNote, VaultEntryNote,
 };
 
-use notes::{BalanceNote, PreviousCredentialNote, ReloadNote, TlsRejections};
+use notes::{BalanceNote, EntrypointStats, PreviousCredentialNote, ReloadNote};
 use recent_results::RecentResults;
 use rolling_counts::RollingCounts;
 
@@ -52,8 +53,8 @@ pub(crate) struct StatusFacts {
     pub(crate) host: String,
     pub(crate) started_at: Option<SystemTime>,
     pub(crate) loaded_at: Option<SystemTime>,
-    /// When the config was changed on disk after it was loaded; read for each snapshot.
-    pub(crate) changed_at: Option<SystemTime>,
+    /// Which file of the config was changed on disk after it was loaded; read for each snapshot.
+    pub(crate) change: Option<ConfigChange>,
     pub(crate) last_reload: Option<ReloadNote>,
     pub(crate) ca_expires_at: Option<SystemTime>,
     pub(crate) accounts: BTreeMap<ProviderId, AccountNote>,
@@ -70,6 +71,7 @@ pub(crate) struct StatusFacts {
     pub(crate) connections: ConnectionStats,
     /// What is wrong with the limit of open files, and what to do.
     pub(crate) file_limit: Option<String>,
+    pub(crate) denials: DenialNotes,
 }
 
 /// The facts, and the time on both clocks when they were copied.
@@ -89,7 +91,7 @@ impl StatusStore {
             host: dns_lookup::get_hostname().unwrap_or_default(),
             started_at: None,
             loaded_at: None,
-            changed_at: None,
+            change: None,
             last_reload: None,
             ca_expires_at: None,
             accounts: BTreeMap::new(),
@@ -101,6 +103,7 @@ impl StatusStore {
             entrypoints: BTreeMap::new(),
             connections: ConnectionStats::default(),
             file_limit: None,
+            denials: DenialNotes::default(),
         };
         let memory = Self {
             clock,
@@ -139,6 +142,8 @@ impl StatusStore {
             .vault_entries
             .retain(|(vault, _), _| schema.vaults.contains(vault));
         facts.build = schema.build.clone();
+        // What was denied under another config shows nothing about this one.
+        facts.denials = DenialNotes::default();
     }
 
     pub(super) fn snapshot(&self) -> StatusSnapshot {
@@ -165,8 +170,8 @@ impl StatusStore {
         });
     }
 
-    pub(super) fn record_ca_expiry(&self, at: SystemTime) {
-        self.lock().ca_expires_at = Some(at);
+    pub(super) fn record_ca_expiry(&self, at: Option<SystemTime>) {
+        self.lock().ca_expires_at = at;
     }
 
     /// Returns whether state, cause or certainty changed; always false for a provider that is not in
@@ -316,21 +321,11 @@ impl StatusStore {
         self.lock().file_limit = Some(problem);
     }
 
-    /// A request for a provider's host whose TLS could not be terminated.
-    pub(super) fn record_tls_rejection(&self, entrypoint: Entrypoint, reason: &str) {
-        let at = self.clock.wall_clock();
-        let mut facts = self.lock();
-        let stats = facts.entrypoints.entry(entrypoint).or_default();
-        let count = stats
-            .tls_rejections
-            .take()
-            .map_or(0, |before| before.count)
-            .saturating_add(1);
-        stats.tls_rejections = Some(TlsRejections {
-            count,
-            last_at: at,
-            reason: reason.to_owned(),
-        });
+    /// A request of the backend that the sidecar itself denied.
+    pub(super) fn record_denial(&self, event: &DenialRecorded<'_>) {
+        let (at, now) = (self.clock.wall_clock(), self.clock.now());
+        let denials = &mut self.lock().denials;
+        denials.record_denial(event.denial, event.entrypoint, at, now);
     }
 
     pub(super) fn record_request(&self, event: &RequestFinished<'_>) {
@@ -397,6 +392,9 @@ impl StatusFacts {
     }
 
     fn record_result(&mut self, event: &RequestFinished<'_>, now: Moment) {
+        if event.result.reached_provider() {
+            self.denials.record_accepted(now);
+        }
         let succeeded = match event.result {
             RequestResult::Accepted => true,
             RequestResult::NotSent | RequestResult::InDoubt => false,

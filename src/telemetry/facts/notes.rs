@@ -115,8 +115,6 @@ pub(crate) struct EntrypointStats {
     pub(crate) tunnelled: u64,
     pub(crate) denied: u64,
     pub(crate) last_at: Option<SystemTime>,
-    /// Denied requests for hosts of providers.
-    pub(crate) tls_rejections: Option<TlsRejections>,
 }
 
 /// The connections of backends. The open ones are counted for each snapshot.
@@ -127,15 +125,6 @@ pub(crate) struct ConnectionStats {
     /// Those that were denied because too many were open.
     pub(crate) denied: u64,
     pub(crate) last_denied_at: Option<SystemTime>,
-}
-
-/// Requests for hosts of providers whose TLS could not be terminated.
-#[derive(Clone, Debug)]
-pub(crate) struct TlsRejections {
-    pub(crate) count: u64,
-    /// The last one, and why.
-    pub(crate) last_at: SystemTime,
-    pub(crate) reason: String,
 }
 
 impl HealthNote {

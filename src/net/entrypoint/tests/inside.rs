@@ -148,6 +148,90 @@ async fn a_backend_that_does_not_trust_the_ca_is_reported() {
 }
 
 #[tokio::test]
+async fn a_backend_that_leaves_when_it_has_seen_the_certificate_is_reported() {
+    let mut fixture = EntrypointFixture::new();
+    let wire = opened(&fixture, "api.ours.test:443").await;
+    let stream = secured(trusting(&fixture, true, &[]), wire).await.unwrap();
+    drop(stream);
+    assert_eq!(
+        fixture.denials.recv().await.unwrap(),
+        (DenialReason::CaUntrusted, ClientKind::Backend)
+    );
+    let wire = opened(&fixture, "api.ours.test:443").await;
+    let mut wire = TestClient(secured(trusting(&fixture, true, &[]), wire).await.unwrap());
+    wire.send("GET /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n")
+        .await;
+    assert_eq!(wire.answer().await.status, 202);
+    drop(wire);
+    fixture.ask("GET / HTTP/9\r\n\r\n").await;
+    assert_eq!(
+        fixture.denials.recv().await.unwrap(),
+        (DenialReason::Malformed, ClientKind::Stranger),
+        "a connection that was used is not reported"
+    );
+}
+
+#[tokio::test]
+async fn a_ca_that_is_replaced_is_in_force_at_once() {
+    let mut fixture = EntrypointFixture::without_ca();
+    let connect = "CONNECT api.ours.test:443 HTTP/1.1\r\nHost: api.ours.test:443\r\n\r\n";
+    let denied = fixture.ask(connect).await;
+    assert_eq!(denied.status, 502);
+    assert!(denied.body.contains("needs a local CA"), "{}", denied.body);
+    assert_eq!(
+        fixture.denials.recv().await.unwrap(),
+        (DenialReason::CaMissing, ClientKind::Backend)
+    );
+    let setup = &fixture.service.0.setup;
+    let ca = Ca::load(&fixture.ca, Arc::clone(&setup.clock)).unwrap();
+    setup.ca.replace(Some(ca));
+    let wire = opened(&fixture, "api.ours.test:443").await;
+    secured(trusting(&fixture, true, &[]), wire).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_denied_request_counts_as_the_backends_only_if_it_is_for_a_provider() {
+    let mut fixture = EntrypointFixture::new();
+    for (request, expected) in [
+        (
+            "GET /send//a HTTP/1.1\r\nHost: x\r\n\r\n",
+            (DenialReason::Malformed, ClientKind::Backend),
+        ),
+        (
+            "GET /a//b HTTP/1.1\r\nHost: x\r\n\r\n",
+            (DenialReason::Malformed, ClientKind::Stranger),
+        ),
+        (
+            "GET /send HTTP/1.1\r\nHost: other\r\n\r\n",
+            (DenialReason::ForeignHost, ClientKind::Backend),
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: other\r\n\r\n",
+            (DenialReason::ForeignHost, ClientKind::Stranger),
+        ),
+        (
+            "GET http://api.ours.test//a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n",
+            (DenialReason::Malformed, ClientKind::Backend),
+        ),
+        (
+            "GET /send HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\n\r\n",
+            (DenialReason::BrowserRequest, ClientKind::Stranger),
+        ),
+        (
+            "CONNECT refused.test:443 HTTP/1.1\r\nHost: refused.test:443\r\n\r\n",
+            (DenialReason::OtherHost, ClientKind::Stranger),
+        ),
+        (
+            "POST /send HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n",
+            (DenialReason::BodyTooLarge, ClientKind::Backend),
+        ),
+    ] {
+        fixture.ask(request).await;
+        assert_eq!(fixture.denials.recv().await.unwrap(), expected, "{request}");
+    }
+}
+
+#[tokio::test]
 async fn a_connect_at_the_unix_socket_counts_as_unix_throughout() {
     let mut fixture = EntrypointFixture::new();
     let connect = |fixture: &EntrypointFixture| fixture.connect_as(Peer::from_unix(Some(7)));

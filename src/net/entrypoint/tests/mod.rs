@@ -18,7 +18,8 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::net::ca::{CaCreateMode, create};
+use crate::diagnosis::{ClientKind, DenialReason};
+use crate::net::ca::{Ca, CaCreateMode, create};
 use crate::net::settings::CaSettings;
 
 /// What the entrypoints reported to the handler.
@@ -34,6 +35,7 @@ enum HandlerEvent {
 struct FakeHandler {
     arrivals: UnboundedSender<IncomingRequest>,
     events: UnboundedSender<HandlerEvent>,
+    denials: UnboundedSender<(DenialReason, ClientKind)>,
     /// `/hold` waits for it; `/panic` panics.
     release: watch::Receiver<bool>,
 }
@@ -44,7 +46,7 @@ impl RequestHandler for FakeHandler {
             host if host.ends_with("ours.test") => HostAdmission::Intercept,
             "refused.test" => HostAdmission::Deny(
                 StatusCode::FORBIDDEN,
-                String::from("other hosts are refused"),
+                DenialReason::OtherHost.about("refused.test"),
             ),
             _ => HostAdmission::Tunnel,
         }
@@ -74,12 +76,16 @@ impl RequestHandler for FakeHandler {
         HandlerReply { reply, is_denied }
     }
 
-    fn request_denied(&self, entrypoint: Entrypoint, status: StatusCode, why: &str) {
+    fn request_denied(&self, denied: &DeniedRequest<'_>) {
+        let reason = denied.denial.reason;
+        self.denials
+            .send((reason, reason.client_kind(denied.client)))
+            .unwrap();
         self.events
             .send(HandlerEvent::TurnedAway(
-                entrypoint,
-                status.as_u16(),
-                why.to_owned(),
+                denied.entrypoint,
+                denied.status.as_u16(),
+                denied.why.to_owned(),
             ))
             .unwrap();
     }
@@ -88,6 +94,14 @@ impl RequestHandler for FakeHandler {
         self.events
             .send(HandlerEvent::Unconnected(entrypoint, reason))
             .unwrap();
+    }
+
+    fn denied_client(&self, target: &EntrypointTarget, head: &Request, _: &Peer) -> DeniedClient {
+        let is_ours = matches!(target, EntrypointTarget::Host(authority) if authority.host.ends_with("ours.test"));
+        DeniedClient {
+            addresses_provider: is_ours || head.path.starts_with("/send"),
+            is_known_caller: false,
+        }
     }
 
     fn error_reply(
@@ -120,6 +134,7 @@ struct EntrypointFixture {
     service: ProxyService<FakeHandler>,
     arrivals: UnboundedReceiver<IncomingRequest>,
     events: UnboundedReceiver<HandlerEvent>,
+    denials: UnboundedReceiver<(DenialReason, ClientKind)>,
     release: watch::Sender<bool>,
     drain: Drain,
     ca: CaSettings,
@@ -155,7 +170,7 @@ impl EntrypointFixture {
         let (event_sender, events) = unbounded_channel();
         let (release, held) = watch::channel(false);
         let setup = EntrypointSetup {
-            ca: Some(Arc::new(Ca::load(&ca, Arc::clone(&clock)).unwrap())),
+            ca: Arc::default(),
             limits: limits(),
             own_addresses: vec!["127.0.0.1:8125".parse().unwrap()],
             own_names: vec!["x".to_owned()],
@@ -163,10 +178,14 @@ impl EntrypointFixture {
             clock,
             open_connections: OpenConnections::default(),
         };
+        let loaded = Ca::load(&ca, Arc::clone(&setup.clock)).unwrap();
+        setup.ca.replace(Some(loaded));
+        let (denial_sender, denials) = unbounded_channel();
         let service = ProxyService::new(
             Arc::new(FakeHandler {
                 arrivals,
                 events: event_sender,
+                denials: denial_sender,
                 release: held,
             }),
             setup,
@@ -175,6 +194,7 @@ impl EntrypointFixture {
             service,
             arrivals: received,
             events,
+            denials,
             release,
             drain: Drain::default(),
             ca,
@@ -217,7 +237,7 @@ impl EntrypointFixture {
         let mut fixture = Self::new();
         let shared = &fixture.service.0;
         let setup = EntrypointSetup {
-            ca: None,
+            ca: Arc::default(),
             ..shared.setup.clone()
         };
         fixture.service = ProxyService::new(Arc::clone(&shared.handler), setup);
