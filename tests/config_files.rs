@@ -10,9 +10,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use sms_sidecar::config::{
-    Config, check_text, control_socket, intercepted_hosts, load, uncovered_hosts,
+    Config, ConfigFingerprint, check_text, control_socket, intercepted_hosts, load, uncovered_hosts,
 };
 use sms_sidecar::dialect::Catalog;
 use sms_sidecar::problem::{ProblemReport, SourceText};
@@ -317,30 +318,41 @@ proptest::proptest! {
     }
 }
 
+fn changed_at(read: &ConfigFingerprint) -> Option<SystemTime> {
+    read.change().map(|(_, at)| at)
+}
+
 #[test]
-fn a_change_of_the_file_or_a_description_is_seen_until_it_is_reverted() {
+fn a_change_of_the_file_or_a_description_or_the_ca_is_seen_until_it_is_reverted() {
     let at = std::env::temp_dir().join(format!("sms-sidecar-print-{}", std::process::id()));
     let file = at.join("config.toml");
     let description = at.join("own/extra.toml");
     fs::create_dir_all(at.join("own")).unwrap();
     let config = fs::read_to_string("config/minimal.toml").unwrap();
-    let config = format!("dialects = \"own\"\n{config}");
+    let ca = at.join("ca.pem");
+    fs::write(&ca, "old").unwrap();
+    let config = format!(
+        "dialects = \"own\"\n{config}\n[intercept]\nca = {{ cert_file = \"ca.pem\", key_file = \"ca.key\" }}\n"
+    );
     let own = "dialect = \"extra\"\nextends = \"twilio\"\n";
     fs::write(&file, &config).unwrap();
     fs::write(&description, own).unwrap();
     let read = load(&file).unwrap().fingerprint;
-    assert_eq!(read.changed_at(), None);
-    for (changed, text) in [(&file, config.as_str()), (&description, own)] {
+    assert_eq!(changed_at(&read), None);
+    for (changed, text) in [(&file, config.as_str()), (&description, own), (&ca, "old")] {
         fs::write(changed, format!("# another\n{text}")).unwrap();
         assert_eq!(
-            read.changed_at(),
+            changed_at(&read),
             Some(fs::metadata(changed).unwrap().modified().unwrap()),
             "{}",
             changed.display()
         );
+        let named = read.change().unwrap().0;
+        let is_ca = *changed == ca;
+        assert_eq!(named == ca.display().to_string(), is_ca, "{named}");
         fs::write(changed, text).unwrap();
         assert_eq!(
-            read.changed_at(),
+            changed_at(&read),
             None,
             "the content is the same again: {}",
             changed.display()
@@ -348,7 +360,7 @@ fn a_change_of_the_file_or_a_description_is_seen_until_it_is_reverted() {
     }
     fs::remove_file(&file).unwrap();
     assert_eq!(
-        read.changed_at(),
+        changed_at(&read),
         None,
         "an editor may be about to put it back"
     );

@@ -10,6 +10,7 @@
 )]
 
 mod carried;
+mod denied;
 mod ending;
 mod failover;
 mod fake;

@@ -21,6 +21,7 @@ use sms_sidecar::net::entrypoint::{
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::net::server::ConnectionService;
 use sms_sidecar::proxy::{Control, Proxy, ProxyDeps};
+use sms_sidecar::status::{self, Status};
 use sms_sidecar::telemetry::{BuildInfo, Telemetry};
 use sms_sidecar::vault::CredentialCache;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -263,6 +264,11 @@ impl Stage {
             .filter(has)
             .map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
             .sum()
+    }
+
+    /// What the status page shows.
+    pub(crate) fn shown_status(&self) -> Status {
+        status::build(&self.parts.telemetry.snapshot())
     }
 
     /// The state of a provider.

@@ -193,7 +193,7 @@ fn report_denial<C: RequestHandler>(
     handler.request_denied(&DeniedRequest {
         entrypoint: origin.entrypoint(),
         status,
-        why: &denial.sentence(),
+        why: &denial.reply_text(),
         denial,
         client: DeniedClient {
             addresses_provider: origin.connect_target().is_some(),
