@@ -10,15 +10,9 @@ use crate::policy::HealthState;
 use crate::sms::{Cause, Certainty};
 use crate::status::headline;
 use crate::status::{
-<<<<<<< HEAD
-    AttemptStatus, BalanceStatus, BuildStatus, ConfigStatus, ConnectionsStatus, EntrypointStatus,
-    Headline, MessageCounts, ProviderStatus, RecentFailures, RecentSends, ReloadStatus,
-    RequestStatus, RouteStatus, SendsLastDay, SendsLastHour, Status, TlsRejectionStatus,
-=======
     AttemptStatus, BalanceStatus, BuildStatus, ConfigStatus, ConnectionsStatus, DenialStatus,
     DeniedRequests, EntrypointStatus, Headline, MessageCounts, ProviderStatus, RecentFailures,
-    ReloadStatus, RequestStatus, RouteStatus, SendsLastDay, SendsLastHour, Status,
->>>>>>> fe0465a (Count denied requests as an outage)
+    RecentSends, ReloadStatus, RequestStatus, RouteStatus, SendsLastDay, SendsLastHour, Status,
     VaultEntryStatus, VaultStatus, relative_time, sum,
 };
 use crate::telemetry::{
@@ -27,13 +21,10 @@ use crate::telemetry::{
 };
 
 const DAY: u64 = 86_400;
-<<<<<<< HEAD
 /// The window of rate and latency, and how many minutes it has.
 const RECENT: Duration = Duration::from_mins(15);
 const RECENT_MINUTES: usize = 15;
 const HOUR: Duration = Duration::from_hours(1);
-=======
->>>>>>> fe0465a (Count denied requests as an outage)
 
 /// Builds each part of the status from one snapshot.
 #[derive(Clone, Copy)]

@@ -21,7 +21,7 @@ use crate::net::authority::{Authority, Scheme};
 use crate::net::byte_counters::{ByteCounts, MeteredStream};
 use crate::net::entrypoint::connection::ConnectionContext;
 use crate::net::entrypoint::response::{ForwardedBody, Rejected, ResponseBody};
-use crate::net::entrypoint::tunnel::{dial, wait_until_silent};
+use crate::net::entrypoint::tunnel::{dial, unreachable_host, wait_until_silent};
 use crate::net::entrypoint::{Entrypoint, ListenerShared, RequestHandler};
 use crate::net::reply_parser::{client_builder, describe_head_error};
 use crate::net::screen;
@@ -70,14 +70,14 @@ pub(super) async fn forward<C: RequestHandler>(
 }
 
 fn bad_gateway(target: &Authority, why: &str) -> Rejected {
-    Rejected::new(StatusCode::BAD_GATEWAY, format!("{target}: {why}"))
+    unreachable_host(StatusCode::BAD_GATEWAY, format!("{target}: {why}"))
 }
 
 fn no_answer(error: &hyper::Error, far: &FarHost, target: &Authority, limit: Duration) -> Rejected {
     if far.is_silent.load(Ordering::SeqCst) {
         let seconds = limit.as_secs_f64();
         let reason = format!("{target}: no answer in {seconds} s (`forward` in `[limits]`)");
-        return Rejected::new(StatusCode::GATEWAY_TIMEOUT, reason);
+        return unreachable_host(StatusCode::GATEWAY_TIMEOUT, reason);
     }
     if error.is_parse() {
         return bad_gateway(target, &format!("it {}", describe_head_error(error)));
@@ -120,7 +120,7 @@ async fn tls_handshake<C: RequestHandler>(
     let limit = shared.setup.limits.client_timeout;
     let connected = timeout(limit, connecting).await.map_err(|_| {
         let reason = format!("{target}: the TLS handshake took too long");
-        Rejected::new(StatusCode::GATEWAY_TIMEOUT, reason)
+        unreachable_host(StatusCode::GATEWAY_TIMEOUT, reason)
     })?;
     connected.map_err(|error| {
         let reason = tls::describe_certificate_error(&error, "base_url");
