@@ -94,8 +94,15 @@ fn texts_of(problems: &[Problem], sources: Vec<SourceFile>, config: SourceText) 
 pub struct ConfigFingerprint {
     path: PathBuf,
     digest: String,
-    /// The certificate of the CA; without content if it could not be read.
-    ca: Option<(PathBuf, Option<Vec<u8>>)>,
+    ca: Option<CertificateFile>,
+}
+
+/// The certificate of the CA.
+#[derive(Clone, Debug)]
+struct CertificateFile {
+    path: PathBuf,
+    /// None if it could not be read.
+    content: Option<Vec<u8>>,
 }
 
 impl ConfigFingerprint {
@@ -107,7 +114,10 @@ impl ConfigFingerprint {
     /// With the certificate of the config's CA.
     fn with_ca(self, ca: Option<&CaSettings>) -> Self {
         Self {
-            ca: ca.map(|ca| (ca.cert_file.clone(), fs::read(&ca.cert_file).ok())),
+            ca: ca.map(|ca| CertificateFile {
+                path: ca.cert_file.clone(),
+                content: fs::read(&ca.cert_file).ok(),
+            }),
             ..self
         }
     }
@@ -118,10 +128,10 @@ impl ConfigFingerprint {
         let config = self.path.display().to_string();
         let changed = self.changed_at().map(|at| (config, at));
         changed.or_else(|| {
-            let (file, read) = self.ca.as_ref()?;
-            let now = fs::read(file).ok()?;
-            let at = fs::metadata(file).ok()?.modified().ok()?;
-            (read.as_ref() != Some(&now)).then(|| (file.display().to_string(), at))
+            let CertificateFile { path, content } = self.ca.as_ref()?;
+            let now = fs::read(path).ok()?;
+            let at = fs::metadata(path).ok()?.modified().ok()?;
+            (content.as_ref() != Some(&now)).then(|| (path.display().to_string(), at))
         })
     }
 

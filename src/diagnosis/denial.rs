@@ -226,12 +226,12 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for reason in DenialReason::ALL {
             let denial = reason.about("api.one.test");
-            for text in [reason.sentence(), reason.remedy()] {
-                fill_placeholders(text, |hole| {
-                    assert!(denial.value(hole, "").is_some(), "{hole} in {text}");
-                    String::new()
-                });
-            }
+            let known = |hole: &str| {
+                assert!(denial.value(hole, "").is_some(), "{hole} of {reason:?}");
+                String::new()
+            };
+            fill_placeholders(reason.sentence(), known);
+            fill_placeholders(reason.remedy(), known);
             let sentence = denial.sentence();
             assert!(!sentence.ends_with('.'), "{sentence}");
             assert!(!denial.remedy("c.toml").contains('{'), "{reason:?}");

@@ -642,7 +642,7 @@ fn a_changed_config_that_is_not_loaded_is_a_warning_with_the_reload_command() {
     fixture.pass(120);
     fixture
         .telemetry
-        .set_config_change_check(move || change(at));
+        .set_config_change_check(move || Some(change(at)));
     let told = "/etc/sms-sidecar/config.toml was changed at 16:21:00 UTC after it was loaded: `sms-sidecar reload`.";
     assert_eq!(fixture.status().headline.warnings, [told]);
     assert_eq!(
@@ -661,7 +661,7 @@ fn a_changed_config_that_is_not_loaded_is_a_warning_with_the_reload_command() {
     );
     fixture
         .telemetry
-        .set_config_change_check(|| change(UNIX_EPOCH + Duration::from_secs(START + 180)));
+        .set_config_change_check(|| Some(change(UNIX_EPOCH + Duration::from_secs(START + 180))));
     assert_eq!(
         fixture.status().headline.warnings.len(),
         2,
@@ -669,7 +669,7 @@ fn a_changed_config_that_is_not_loaded_is_a_warning_with_the_reload_command() {
     );
     fixture
         .telemetry
-        .set_config_change_check(|| change(UNIX_EPOCH));
+        .set_config_change_check(|| Some(change(UNIX_EPOCH)));
     Reloaded {
         at: Some(fixture.hands.wall_clock()),
         problem: None,
@@ -683,11 +683,11 @@ fn a_changed_config_that_is_not_loaded_is_a_warning_with_the_reload_command() {
     assert!(fixture.status().headline.warnings.is_empty());
 }
 
-fn change(at: SystemTime) -> Option<ConfigChange> {
-    Some(ConfigChange {
+fn change(at: SystemTime) -> ConfigChange {
+    ConfigChange {
         file: "/etc/sms-sidecar/config.toml".to_owned(),
         at,
-    })
+    }
 }
 
 #[test]

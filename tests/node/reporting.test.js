@@ -47,7 +47,7 @@ async function connect(proxy, host, ca) {
   return [reply.statusCode, ended];
 }
 
-test('a denied CONNECT to a provider\'s host is a warning in the log and under the headline', async (t) => {
+test('a denied CONNECT to a provider\'s host is a warning in the log and the headline', async (t) => {
   const { proxy } = await stage(t, { services: ['twilio'], config: { ...JSON_LOG, intercept: { other_hosts: 'deny' } } });
   assert.deepEqual(await connect(proxy, 'elsewhere.example'), [403]);
   assert.deepEqual((await facts(proxy)).headline.warnings, [], 'a denied host that is no provider\'s is not a warning');
@@ -55,10 +55,15 @@ test('a denied CONNECT to a provider\'s host is a warning in the log and under t
   const [other, ours] = await lines(proxy, 'turned away', 2);
   assert.deepEqual([other.level, ours.level], ['INFO', 'WARN']);
   assert.match(ours.why, /needs a local CA/);
-  const warning = /1 request failed at entrypoint connect, at \d\d:\d\d:\d\d UTC(?: \(.+?\))?: CONNECT to a provider's host needs a local CA; run `sms-sidecar ca init`/;
-  const shown = (await status(proxy)).stdout.split('\n');
-  assert.match(shown[3], new RegExp(`^  ! ${warning.source}`));
-  assert.match((await get(`${proxy.admin}/`)).body, /1 request failed at entrypoint connect, at <time [^]+?<\/time>[^<]*<code>sms-sidecar ca init/);
+  const { deliverability, summary, details } = (await facts(proxy)).headline;
+  assert.deepEqual([deliverability, summary], ['unavailable', 'No: the sidecar denied the last request of the backend.']);
+  assert.match(details, /^1 request was denied at entrypoint connect \(ca-missing\), at \d\d:\d\d:\d\d UTC: CONNECT to api\.twilio\.com needs a local CA[^]*run `sms-sidecar ca init/);
+  const shown = await status(proxy);
+  assert.equal(shown.code, 1);
+  assert.match(shown.stdout.replace(/\s+/g, ' '), /No: the sidecar denied the last request of the backend\. .*CONNECT to api\.twilio\.com needs a local CA/);
+  assert.match((await get(`${proxy.admin}/`)).body, /1 request was denied at entrypoint connect[^]+?<code>sms-sidecar ca init/);
+  assert.equal(await proxy.metric('denied_requests_total', { reason: 'ca-missing', client: 'backend' }), 1);
+  assert.equal(await proxy.metric('denied_requests_total', { reason: 'other-host', client: 'stranger' }), 1);
 });
 
 test('a client that does not trust our CA is reported the same way', async (t) => {
@@ -68,7 +73,7 @@ test('a client that does not trust our CA is reported the same way', async (t) =
   const [code, broken] = await connect(proxy, 'api.twilio.com', []);
   assert.deepEqual([code, broken === 'open'], [200, false]);
   assert.deepEqual((await lines(proxy, 'turned away', 1)).map(({ level }) => level), ['WARN']);
-  assert.match((await status(proxy)).stdout, /\n  ! 1 request failed at entrypoint connect, at [^\n]*NODE_EXTRA_CA_CERTS/);
+  assert.match((await status(proxy)).stdout.replace(/\s+/g, ' '), /1 request was denied at entrypoint connect \(ca-untrusted\), at .*NODE_EXTRA_CA_CERTS/);
 });
 
 test('a wrong path: the log line has the remedy that the backend gets, and not the path', async (t) => {

@@ -353,9 +353,12 @@ async fn accept_tls<C: RequestHandler, S: Stream>(
 ) -> Result<TlsStream<PrefixedStream<S>>, Denial> {
     let ca = shared.setup.ca.current();
     let ca = ca.ok_or_else(|| DenialReason::CaMissing.about(host))?;
-    let config = ca.server_config_for(host).map_err(|error| match error {
-        CaError::NotCovered(host) => DenialReason::HostNotCovered.about(&host),
-        error => DenialReason::TlsFailed.about(&format!("{host}: {error}")),
+    let config = ca.server_config_for(host).map_err(|error| {
+        if let CaError::NotCovered(host) = &error {
+            DenialReason::HostNotCovered.about(host)
+        } else {
+            DenialReason::TlsFailed.about(&format!("{host}: {error}"))
+        }
     })?;
     let handshake = TlsAcceptor::from(config).accept(stream);
     match timeout(shared.setup.limits.client_timeout, handshake).await {

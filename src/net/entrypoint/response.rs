@@ -59,7 +59,7 @@ pub(super) struct Rejected {
     /// In the backend's dialect, if the handler has one.
     pub(super) reply: Option<Box<Reply>>,
     /// Why, in the list of denials.
-    pub(super) denial: Denial,
+    pub(super) denial: Box<Denial>,
     /// Who sent it; found out only where the denial depends on it.
     pub(super) client: DeniedClient,
 }
@@ -70,7 +70,7 @@ impl Rejected {
         let why = why.into();
         Self {
             status,
-            denial: reason.about(&why),
+            denial: Box::new(reason.about(&why)),
             reason: why,
             reply: None,
             client: DeniedClient::default(),
@@ -81,7 +81,7 @@ impl Rejected {
     pub(super) fn from_denial(status: StatusCode, denial: Denial) -> Self {
         Self {
             reason: denial.reply_text(),
-            denial,
+            denial: Box::new(denial),
             status,
             reply: None,
             client: DeniedClient::default(),
