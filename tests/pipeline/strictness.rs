@@ -112,7 +112,7 @@ fn unescape(text: &str) -> Vec<u8> {
 
 async fn serve(stage: &Stage) -> SocketAddr {
     let setup = EntrypointSetup {
-        ca: None,
+        ca: Arc::default(),
         limits: Limits::default(),
         own_addresses: Vec::new(),
         own_names: Vec::new(),

@@ -308,18 +308,7 @@ fn shutting_down() -> Rejected {
 
 /// Where a request is addressed, as far as its line says so.
 fn named_target(context: &ConnectionContext, uri: &Uri) -> EntrypointTarget {
-    let named = uri.host().map(|host| {
-        let scheme = if uri.scheme_str() == Some("http") {
-            Scheme::Http
-        } else {
-            Scheme::Https
-        };
-        Authority {
-            scheme,
-            host: normalize_host(host),
-            port: uri.port_u16().unwrap_or(scheme.default_port()),
-        }
-    });
+    let named = Authority::from_uri(uri);
     match named.or_else(|| context.origin.connect_target().cloned()) {
         Some(authority) => EntrypointTarget::Host(authority),
         None if context.origin.is_unix_listener() => EntrypointTarget::Unspecified,

@@ -118,9 +118,7 @@ impl ScreenError {
             Self::Loop => StatusCode::LOOP_DETECTED,
         }
     }
-}
 
-impl ScreenError {
     /// The reason in the list of denials.
     pub fn denial_reason(&self) -> DenialReason {
         match self {
@@ -129,7 +127,8 @@ impl ScreenError {
             | Self::HostMismatch
             | Self::InvalidTarget(_)
             | Self::AmbiguousPath(_)
-            | Self::ConnectionOption(_) => DenialReason::Malformed,
+            | Self::ConnectionOption(_)
+            | Self::LookAlikeHeader(..) => DenialReason::Malformed,
             Self::BrowserRequest(_) => DenialReason::BrowserRequest,
             Self::HttpsInCleartext => DenialReason::InsecureHttps,
             Self::MetadataAddress(_)
