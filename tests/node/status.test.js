@@ -76,9 +76,11 @@ function sameEverywhere(proxy, shown, json) {
   const { stdout } = cli('status', '--control', proxy.listen.control, '--requests', '50', { expectCode: shown.code });
   // eslint-disable-next-line no-control-regex
   assert.doesNotMatch(stdout, /\u001b/, 'colours on a terminal only');
-  for (const words of [json.headline.summary, ...json.routes.map(({ summary }) => summary), ...json.providers.flatMap(({ summary, cause, remedy, evidence }) => [summary, cause, remedy, evidence])]) {
+  for (const words of [json.headline.summary, ...json.routes.map(({ summary }) => summary), ...json.providers.flatMap(({ summary, cause, evidence, steps }) => [summary, cause, evidence, ...steps.map(({ text }) => text)])]) {
     if (words) assert.ok(stdout.includes(words), `${words} in ${stdout}`);
   }
+  const lines = stdout.split('\n').map((line) => line.trim());
+  for (const { command } of json.providers.flatMap(({ steps }) => steps)) if (command) assert.ok(lines.includes(command), `${command} alone on a line in ${stdout}`);
   assert.equal(stdout.split('\n').filter((line) => /^ {2}\d\d:\d\d:\d\d UTC/.test(line)).length, json.requests.length);
 }
 
@@ -306,7 +308,7 @@ test('a provider shows when it last accepted, its rate and its latency: on page,
   assert.match(facts, /Last accepted\s+\d\d:\d\d:\d\d UTC \(.+\)\s+Last 15 min\s+9 of 9 accepted, 9 per minute, p95 \d+ ms/);
   assert.match(await page.locator('figcaption').first().innerText(), /^Last hour: 9 accepted; at most \d in a minute$/);
   assert.match(await page.locator('.axis').first().innerText(), /^1 h ago\s+45 min\s+30 min\s+15 min\s+now$/);
-  assert.match(cli('status', '--config', proxy.file).stdout, /\n {6}recent {5}last accepted \d\d:\d\d:\d\d UTC \(.+\); in 15 min 9 of 9 accepted, 9 per minute, p95 \d+ ms\n/);
+  assert.match(cli('status', '--config', proxy.file).stdout, /\n {6}recent {6}last accepted \d\d:\d\d:\d\d UTC \(.+\); in 15 min 9 of 9 accepted, 9 per minute, p95 \d+ ms\n/);
 });
 
 test('a state is shown by shape and word, not by colour alone', async (t) => {
