@@ -14,7 +14,8 @@ const escaped = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').
 /** Lines that continue a fact are indented like its first words, so that the facts stay readable. */
 function hung(line) {
   // eslint-disable-next-line no-control-regex
-  const indent = /^(?: {6}(?:\u001b\[\d+m)*[a-z ]{10}(?:\u001b\[0m)? )/.test(line) ? 17 : 2;
+  const fact = /^(?: {6}(?:\u001b\[\d+m)*[a-z ]{10}(?:\u001b\[0m)? {2})(\d+\. )?/.exec(line);
+  const indent = fact ? 18 + (fact[1]?.length ?? 0) : 2;
   return `<div style="padding-left:${indent}ch;text-indent:-${indent}ch;min-height:1lh">${coloured(line)}</div>`;
 }
 
