@@ -547,6 +547,76 @@ const ERRORS: &[(&str, &str, &str)] = &[
         "an id cannot be read from this",
     ),
     (
+        "text        = \"{text}\"",
+        "text        = \"{text}{id}\"",
+        "nothing can fill `{id}` in a field of [send]",
+    ),
+    (
+        "phone = \"{to}\"",
+        "phone = \"{queried.phone}\"",
+        "nothing can fill `{queried.phone}` in a field of [send]",
+    ),
+    (
+        "endpoint  = \"POST /send\"",
+        "endpoint  = \"POST /send/{account}\"",
+        "nothing can fill `{account}` in the endpoint of [send]",
+    ),
+    (
+        "of   = \"{now | unix}\"",
+        "of   = \"{digest.signature}\"",
+        "nothing can fill `{digest.signature}` in [send.digest.NAME]",
+    ),
+    (
+        "user     = \"{param.region}\"",
+        "user     = \"{to}\"",
+        "nothing can fill `{to}` in [sign]",
+    ),
+    (
+        "form     = { key = \"{credential.key}\" }",
+        "form     = { key = \"{credential.key}\", t = \"{token.token}\" }",
+        "nothing can fill `{token.token}` in a field of [token]",
+    ),
+    (
+        "endpoint = \"POST /login\"",
+        "endpoint = \"POST /login/{user}\"",
+        "nothing can fill `{user}` in the endpoint of [token]",
+    ),
+    (
+        "token = \"{placeholder}\"",
+        "token = \"{token.token}\"",
+        "nothing can fill `{token.token}` in the answer of [token]",
+    ),
+    (
+        "endpoint     = \"GET /balance\"",
+        "endpoint     = \"GET /balance\"\nquery = { to = \"{to}\" }",
+        "nothing can fill `{to}` in a field of [[probes]]",
+    ),
+    (
+        "endpoint = \"GET /senders\"",
+        "endpoint = \"GET /senders/{account}\"",
+        "nothing can fill `{account}` in the endpoint of [[probes]]",
+    ),
+    (
+        "GET /status/{id}",
+        "GET /status/{credentials.key}",
+        "nothing can fill `{credentials.key}` in the endpoint of [[operations]]",
+    ),
+    (
+        "answer   = { json = { id = \"{id}\" } }",
+        "answer   = { json = { id = \"{id}\", to = \"{to}\" } }",
+        "nothing can fill `{to}` in the answer of [[operations]]",
+    ),
+    (
+        "[[send.success]]\njson = { id = \"{id}\" }",
+        "[[send.success]]\njson = { id = \"{id}\", key = \"{credential.key}\" }",
+        "nothing can fill `{credential.key}` in [[send.success]]",
+    ),
+    (
+        "message = \"{reason}\"",
+        "message = \"{matched.reason}\"",
+        "nothing can fill `{matched.reason}` in [send.failure]",
+    ),
+    (
         "credential-rejected = [3]\nduplicate           = [9]",
         "",
         "a rule uses `codes`, and [send.codes] is empty",
@@ -694,7 +764,7 @@ fn key_rows(heading: &str) -> Vec<KeyRow> {
 /// The errors on the page, and the messages that each one matches.
 fn error_patterns() -> Vec<(String, Regex)> {
     let placeholders =
-        Regex::new(r"\b(KEY|TYPE|NAME|WORD|REASON|FILTER|SOURCE|FIELD|CAUSE)\b").unwrap();
+        Regex::new(r"\b(KEY|TYPE|NAME|WORD|REASON|FILTER|SOURCE|FIELD|CAUSE|PLACE)\b").unwrap();
     rows("Load errors")
         .into_iter()
         .skip(1)

@@ -41,29 +41,34 @@ pub(crate) enum ValueSource {
 const SOURCES: &str = "to text sender reference validity callback alphabet segments template.id template.values template.fields \
     credential.NAME param.NAME token.NAME digest.NAME now id code status reason placeholder queried.PATH matched.NAME";
 
+/// The sources without a name of their own.
+const PLAIN_SOURCES: [(&str, ValueSource); 17] = [
+    ("to", ValueSource::To),
+    ("text", ValueSource::Text),
+    ("sender", ValueSource::Sender),
+    ("reference", ValueSource::Reference),
+    ("validity", ValueSource::Validity),
+    ("callback", ValueSource::Callback),
+    ("alphabet", ValueSource::Alphabet),
+    ("segments", ValueSource::Segments),
+    ("template.id", ValueSource::TemplateId),
+    ("template.values", ValueSource::TemplateValues),
+    ("template.fields", ValueSource::TemplateFields),
+    ("now", ValueSource::Now),
+    ("id", ValueSource::Id),
+    ("code", ValueSource::Code),
+    ("status", ValueSource::Status),
+    ("reason", ValueSource::Reason),
+    ("placeholder", ValueSource::Placeholder),
+];
+
 impl ValueSource {
     fn parse(word: &str) -> Option<Self> {
-        let source = match word {
-            "to" => Self::To,
-            "text" => Self::Text,
-            "sender" => Self::Sender,
-            "reference" => Self::Reference,
-            "validity" => Self::Validity,
-            "callback" => Self::Callback,
-            "alphabet" => Self::Alphabet,
-            "segments" => Self::Segments,
-            "template.id" => Self::TemplateId,
-            "template.values" => Self::TemplateValues,
-            "template.fields" => Self::TemplateFields,
-            "now" => Self::Now,
-            "id" => Self::Id,
-            "code" => Self::Code,
-            "status" => Self::Status,
-            "reason" => Self::Reason,
-            "placeholder" => Self::Placeholder,
-            _ => return Self::parse_named(word),
-        };
-        Some(source)
+        PLAIN_SOURCES
+            .iter()
+            .find(|(own, _)| *own == word)
+            .map(|(_, source)| source.clone())
+            .or_else(|| Self::parse_named(word))
     }
 
     fn parse_named(word: &str) -> Option<Self> {
@@ -108,6 +113,34 @@ impl ValueSource {
             | Self::Reason
             | Self::Placeholder => None,
         }
+    }
+
+    /// As written in a hole: `to`, `param.region`.
+    pub(crate) fn word(&self) -> String {
+        match self {
+            Self::PathParam(name) => name.clone(),
+            other => match other.kind_and_name() {
+                Some((kind, name)) => format!("{kind}.{name}"),
+                None => other.plain_word().to_owned(),
+            },
+        }
+    }
+
+    /// The same without the name of its own: `to`, `param.NAME`.
+    pub(crate) fn generic_name(&self) -> String {
+        match self.kind_and_name() {
+            Some(("queried", _)) => "queried.PATH".to_owned(),
+            Some((kind, _)) => format!("{kind}.NAME"),
+            None => self.plain_word().to_owned(),
+        }
+    }
+
+    /// The word of a source without a name.
+    fn plain_word(&self) -> &'static str {
+        PLAIN_SOURCES
+            .iter()
+            .find(|(_, source)| source == self)
+            .map_or("", |(word, _)| word)
     }
 
     /// Whether it belongs to the account: never taken from the backend's request.

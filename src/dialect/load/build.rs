@@ -13,6 +13,7 @@ use crate::dialect::load::build_probes;
 use crate::dialect::load::build_send;
 use crate::dialect::load::compile;
 use crate::dialect::load::console;
+use crate::dialect::load::holes::HolePlace;
 use crate::dialect::load::parse::{ProblemSink, Section};
 use crate::dialect::load::raw;
 use crate::dialect::load::validate;
@@ -203,7 +204,7 @@ fn compile_operation(
         response: raw
             .answer
             .as_ref()
-            .map(|answer| compile::answer(answer, sink)),
-        endpoint: compile::endpoint(&raw.endpoint, sink)?,
+            .map(|answer| compile::answer(HolePlace::OperationAnswer, answer, sink)),
+        endpoint: compile::endpoint(HolePlace::OperationEndpoint, &raw.endpoint, sink)?,
     })
 }

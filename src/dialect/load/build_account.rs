@@ -6,6 +6,7 @@ use crate::dialect::expr::path::FlatKeys;
 use crate::dialect::expr::template::to_text;
 use crate::dialect::load::compile;
 use crate::dialect::load::compile_reply;
+use crate::dialect::load::holes::HolePlace;
 use crate::dialect::load::parse::{ProblemSink, Section};
 use crate::dialect::load::raw;
 use crate::dialect::model::codes::CodeTable;
@@ -76,7 +77,8 @@ fn param_spec(name: &Spanned<String>, raw: &raw::RawParam) -> ParamSpec {
 }
 
 fn compile_signing(raw: &raw::RawSigning, sink: &mut ProblemSink) -> Option<SigningScheme> {
-    let mut template = |text: &Spanned<String>| compile::template(text, sink);
+    let mut template =
+        |text: &Spanned<String>| compile::template_in(HolePlace::Signature, text, sink);
     match raw {
         raw::RawSigning::Basic { user, password } => Some(SigningScheme::Basic {
             user: template(user)?,
@@ -122,6 +124,7 @@ fn compile_token(raw: &raw::RawTokenSpec, sink: &mut ProblemSink) -> Option<Toke
         .collect();
     Some(TokenSpec {
         fields: compile::request_template(
+            HolePlace::Login,
             &raw::SpannedTable::new(),
             &raw::SpannedTable::new(),
             &raw.form,
@@ -149,7 +152,7 @@ fn compile_token(raw: &raw::RawTokenSpec, sink: &mut ProblemSink) -> Option<Toke
             .iter()
             .filter_map(|claim| compile_reply::claim(claim.get_ref(), sink))
             .collect(),
-        response: compile::answer(&raw.answer, sink),
-        endpoint: compile::endpoint(&raw.endpoint, sink)?,
+        response: compile::answer(HolePlace::LoginAnswer, &raw.answer, sink),
+        endpoint: compile::endpoint(HolePlace::LoginEndpoint, &raw.endpoint, sink)?,
     })
 }

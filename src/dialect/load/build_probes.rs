@@ -6,6 +6,7 @@ use toml::Spanned;
 
 use crate::dialect::load::compile;
 use crate::dialect::load::compile_reply;
+use crate::dialect::load::holes::HolePlace;
 use crate::dialect::load::parse::{ProblemSink, Section};
 use crate::dialect::load::raw;
 use crate::dialect::model::{BalanceUnit, Probe, ProbeSubject};
@@ -43,7 +44,14 @@ fn compile_probe(raw: &Spanned<raw::RawProbe>, sink: &mut ProblemSink) -> Option
     Some(Probe {
         about: probe_subject(raw.about),
         inferred: raw.inferred,
-        fields: compile::request_template(&raw.query, &raw.header, &raw.form, &raw.json, sink),
+        fields: compile::request_template(
+            HolePlace::Probe,
+            &raw.query,
+            &raw.header,
+            &raw.form,
+            &raw.json,
+            sink,
+        ),
         healthy_when: raw
             .healthy_when
             .as_ref()
@@ -58,7 +66,7 @@ fn compile_probe(raw: &Spanned<raw::RawProbe>, sink: &mut ProblemSink) -> Option
             .templates
             .as_ref()
             .and_then(|texts| compile_reply::template_listing(texts, sink)),
-        endpoint: compile::endpoint(&raw.endpoint, sink)?,
+        endpoint: compile::endpoint(HolePlace::ProbeEndpoint, &raw.endpoint, sink)?,
     })
 }
 

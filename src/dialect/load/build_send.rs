@@ -8,6 +8,7 @@ use toml::Spanned;
 use crate::dialect::expr::path::{FlatKeys, JsonPath};
 use crate::dialect::load::compile;
 use crate::dialect::load::compile_reply;
+use crate::dialect::load::holes::HolePlace;
 use crate::dialect::load::parse::{ProblemSink, Section};
 use crate::dialect::load::raw;
 use crate::dialect::load::spans::SendSpans;
@@ -84,7 +85,7 @@ fn take_endpoint(
         return None;
     };
     spans.send = Some(text.span());
-    compile::endpoint(&text, sink)
+    compile::endpoint(HolePlace::SendEndpoint, &text, sink)
 }
 
 fn take_paths(
@@ -122,7 +123,7 @@ fn take_responses(
         .iter()
         .map(|raw| SuccessResponse {
             queried: compile::queried_fields(&raw.get_ref().queried),
-            response: compile::response(raw.get_ref(), sink),
+            response: compile::response(HolePlace::Success, raw.get_ref(), sink),
         })
         .collect();
     let has_failure = section.has("failure");
@@ -198,9 +199,10 @@ fn take_mappings(
     let form = take_table(section, "form", spans, sink);
     let json = take_table(section, "json", spans, sink);
     let also_reads = take_table(section, "also_reads", spans, sink);
-    let mut fields = compile::request_template(&query, &header, &form, &json, sink);
+    let mut fields =
+        compile::request_template(HolePlace::Send, &query, &header, &form, &json, sink);
     let flat = FlatKeys(fields.encoding != BodyEncoding::Json);
-    let also_reads = compile::fields(&also_reads, flat, true, sink);
+    let also_reads = compile::fields(HolePlace::Send, &also_reads, flat, true, sink);
     if let Some(encoding) = section.take("encoding", sink) {
         fields.encoding = form_encoding(fields.encoding, &encoding, sink);
     }
@@ -289,7 +291,14 @@ fn compile_failure(
     let span = raw.span();
     let raw = raw.get_ref();
     let mut failure = FailureResponse {
-        response: compile::response_template(None, &raw.json, raw.text.as_ref(), &raw.header, sink),
+        response: compile::response_template(
+            HolePlace::Failure,
+            None,
+            &raw.json,
+            raw.text.as_ref(),
+            &raw.header,
+            sink,
+        ),
         ..FailureResponse::default()
     };
     let mut default = None;
@@ -344,7 +353,7 @@ fn compile_digest(
     let key = raw
         .key
         .as_ref()
-        .and_then(|text| compile::template(text, sink));
+        .and_then(|text| compile::template_in(HolePlace::Digest, text, sink));
     let with = match (raw.with, key) {
         (raw::RawHashAlgorithm::Md5, None) => HashAlgorithm::Md5,
         (raw::RawHashAlgorithm::Sha256, None) => HashAlgorithm::Sha256,
@@ -361,7 +370,7 @@ fn compile_digest(
     };
     Some(DigestSpec {
         name: name.get_ref().clone(),
-        input: compile::template(&raw.of, sink)?,
+        input: compile::template_in(HolePlace::Digest, &raw.of, sink)?,
         algorithm: with,
         base64: matches!(raw.out, raw::DigestEncoding::Base64),
     })

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use crate::dialect::expr::path::{FlatKeys, JsonPath};
 use crate::dialect::expr::template::{StringTemplate, SyntaxError, to_text};
+use crate::dialect::load::holes::HolePlace;
 use crate::dialect::load::parse::ProblemSink;
 use crate::dialect::load::raw::{self, SpannedText};
 use crate::dialect::model::endpoint::Endpoint;
@@ -33,6 +34,17 @@ pub(crate) fn template(text: &SpannedText, sink: &mut ProblemSink) -> Option<Str
     StringTemplate::parse(text.get_ref())
         .map_err(|problem| report_syntax_error(text, problem, sink))
         .ok()
+}
+
+/// A template whose holes can all have a value in this place.
+pub(crate) fn template_in(
+    place: HolePlace,
+    text: &SpannedText,
+    sink: &mut ProblemSink,
+) -> Option<StringTemplate> {
+    let template = template(text, sink)?;
+    place.check(&template, &text.span(), sink);
+    Some(template)
 }
 
 pub(crate) fn json_path(
@@ -64,10 +76,16 @@ pub(crate) fn json_paths(
         .collect()
 }
 
-pub(crate) fn endpoint(text: &SpannedText, sink: &mut ProblemSink) -> Option<Endpoint> {
-    Endpoint::parse(text.get_ref())
+pub(crate) fn endpoint(
+    place: HolePlace,
+    text: &SpannedText,
+    sink: &mut ProblemSink,
+) -> Option<Endpoint> {
+    let endpoint = Endpoint::parse(text.get_ref())
         .map_err(|problem| report_syntax_error(text, problem, sink))
-        .ok()
+        .ok()?;
+    place.check_sources(endpoint.sources(), &text.span(), sink);
+    Some(endpoint)
 }
 
 pub(crate) fn regex(text: &SpannedText, sink: &mut ProblemSink) -> Option<Regex> {
@@ -116,6 +134,7 @@ pub(crate) fn cause_or(
 
 /// The fields of a request, from its four tables.
 pub(crate) fn request_template(
+    place: HolePlace,
     query: &raw::SpannedTable,
     header: &raw::SpannedTable,
     form: &raw::SpannedTable,
@@ -130,16 +149,19 @@ pub(crate) fn request_template(
         );
     }
     let (body, encoding) = match (form.is_empty(), json.is_empty()) {
-        (false, _) => (fields(form, FlatKeys(true), true, sink), BodyEncoding::Form),
+        (false, _) => (
+            fields(place, form, FlatKeys(true), true, sink),
+            BodyEncoding::Form,
+        ),
         (true, false) => (
-            fields(json, FlatKeys(false), true, sink),
+            fields(place, json, FlatKeys(false), true, sink),
             BodyEncoding::Json,
         ),
         (true, true) => (Vec::new(), BodyEncoding::NoBody),
     };
     RequestTemplate {
-        query: fields(query, FlatKeys(true), true, sink),
-        header: fields(header, FlatKeys(true), true, sink),
+        query: fields(place, query, FlatKeys(true), true, sink),
+        header: fields(place, header, FlatKeys(true), true, sink),
         body,
         encoding,
     }
@@ -147,6 +169,7 @@ pub(crate) fn request_template(
 
 /// A table of paths and values, in the file's order. `whole_paths`: a table inside is a path that was not quoted.
 pub(crate) fn fields(
+    place: HolePlace,
     table: &raw::SpannedTable,
     flat: FlatKeys,
     whole_paths: bool,
@@ -165,7 +188,7 @@ pub(crate) fn fields(
             continue;
         }
         if let Some(path) = json_path(key, flat, sink) {
-            flatten_fields(&path, value, sink, &mut out);
+            flatten_fields(place, &path, value, sink, &mut out);
         }
     }
     out
@@ -173,6 +196,7 @@ pub(crate) fn fields(
 
 /// Appends the fields of a value; those of a table have its path before theirs.
 fn flatten_fields(
+    place: HolePlace,
     path: &JsonPath,
     value: &Spanned<toml::Value>,
     sink: &mut ProblemSink,
@@ -184,12 +208,13 @@ fn flatten_fields(
                 let inner = Spanned::new(value.span(), inner.clone());
                 let text = format!("{}.{key}", path.text);
                 if let Ok(path) = JsonPath::parse(&text, FlatKeys(false)) {
-                    flatten_fields(&path, &inner, sink, out);
+                    flatten_fields(place, &path, &inner, sink, out);
                 }
             }
         }
         toml::Value::String(text) => {
-            let template = template(&Spanned::new(value.span(), text.clone()), sink);
+            let text = Spanned::new(value.span(), text.clone());
+            let template = template_in(place, &text, sink);
             out.extend(template.map(|template| {
                 FieldMapping {
                     path: path.clone(),
@@ -229,7 +254,11 @@ pub(crate) fn to_json(value: &toml::Value) -> Value {
     }
 }
 
-pub(crate) fn response(raw: &raw::RawResponse, sink: &mut ProblemSink) -> ResponseTemplate {
+pub(crate) fn response(
+    place: HolePlace,
+    raw: &raw::RawResponse,
+    sink: &mut ProblemSink,
+) -> ResponseTemplate {
     if raw
         .status
         .as_ref()
@@ -245,6 +274,7 @@ pub(crate) fn response(raw: &raw::RawResponse, sink: &mut ProblemSink) -> Respon
         );
     }
     response_template(
+        place,
         raw.status.as_ref().map(|status| *status.get_ref()),
         &raw.json,
         raw.text.as_ref(),
@@ -254,7 +284,11 @@ pub(crate) fn response(raw: &raw::RawResponse, sink: &mut ProblemSink) -> Respon
 }
 
 /// The reply to an operation that needs no choice: nothing in the request selects it.
-pub(crate) fn answer(raw: &raw::RawResponse, sink: &mut ProblemSink) -> ResponseTemplate {
+pub(crate) fn answer(
+    place: HolePlace,
+    raw: &raw::RawResponse,
+    sink: &mut ProblemSink,
+) -> ResponseTemplate {
     if let Some((name, _)) = raw.queried.iter().next() {
         sink.error(
             Some(name.span()),
@@ -262,10 +296,11 @@ pub(crate) fn answer(raw: &raw::RawResponse, sink: &mut ProblemSink) -> Response
             Some("remove it: only [[send.success]] chooses by the request".into()),
         );
     }
-    response(raw, sink)
+    response(place, raw, sink)
 }
 
 pub(crate) fn response_template(
+    place: HolePlace,
     status: Option<u16>,
     json: &raw::SpannedTable,
     text: Option<&SpannedText>,
@@ -276,14 +311,14 @@ pub(crate) fn response_template(
         let text = value.get_ref().as_str().unwrap_or_default().to_owned();
         Some((
             name.get_ref().clone(),
-            template(&Spanned::new(value.span(), text), sink)?,
+            template_in(place, &Spanned::new(value.span(), text), sink)?,
         ))
     });
     let header = header.collect();
     ResponseTemplate {
         status,
-        json: fields(json, FlatKeys(false), false, sink),
-        text: text.and_then(|text| template(text, sink)),
+        json: fields(place, json, FlatKeys(false), false, sink),
+        text: text.and_then(|text| template_in(place, text, sink)),
         header,
     }
 }

@@ -8,6 +8,7 @@ pub(super) mod catalog;
 pub(super) mod compile;
 pub(super) mod compile_reply;
 pub(super) mod console;
+pub(super) mod holes;
 pub(super) mod parse;
 pub(super) mod raw;
 pub(super) mod spans;
