@@ -117,12 +117,10 @@ impl ValueSource {
 
     /// As written in a hole: `to`, `param.region`.
     pub(crate) fn word(&self) -> String {
-        match self {
-            Self::PathParam(name) => name.clone(),
-            other => match other.kind_and_name() {
-                Some((kind, name)) => format!("{kind}.{name}"),
-                None => other.plain_word().to_owned(),
-            },
+        match (self, self.kind_and_name()) {
+            (Self::PathParam(name), _) => name.clone(),
+            (_, Some((kind, name))) => format!("{kind}.{name}"),
+            (_, None) => self.plain_word().to_owned(),
         }
     }
 

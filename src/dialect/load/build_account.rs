@@ -10,7 +10,7 @@ use crate::dialect::load::holes::HolePlace;
 use crate::dialect::load::parse::{ProblemSink, Section};
 use crate::dialect::load::raw;
 use crate::dialect::model::codes::CodeTable;
-use crate::dialect::model::{Classifier, SigningScheme, TokenSpec};
+use crate::dialect::model::{Classifier, RequestTemplate, SigningScheme, TokenSpec};
 use crate::dialect::{FieldSpec, ParamSpec};
 
 /// A credential field, and whether `extends` brought it in.
@@ -115,6 +115,17 @@ fn check_login_rules(raw: &raw::RawTokenSpec, sink: &mut ProblemSink) {
     }
 }
 
+fn login_fields(raw: &raw::RawTokenSpec, sink: &mut ProblemSink) -> RequestTemplate {
+    let none = raw::SpannedTable::new();
+    let tables = compile::RequestTables {
+        query: &none,
+        header: &none,
+        form: &raw.form,
+        json: &raw.json,
+    };
+    compile::request_template(HolePlace::Login, &tables, sink)
+}
+
 fn compile_token(raw: &raw::RawTokenSpec, sink: &mut ProblemSink) -> Option<TokenSpec> {
     check_login_rules(raw, sink);
     let rules = raw
@@ -123,14 +134,7 @@ fn compile_token(raw: &raw::RawTokenSpec, sink: &mut ProblemSink) -> Option<Toke
         .filter_map(|rule| compile_reply::rule(rule, sink))
         .collect();
     Some(TokenSpec {
-        fields: compile::request_template(
-            HolePlace::Login,
-            &raw::SpannedTable::new(),
-            &raw::SpannedTable::new(),
-            &raw.form,
-            &raw.json,
-            sink,
-        ),
+        fields: login_fields(raw, sink),
         base_url: raw.base_url.as_ref().map(|url| url.get_ref().clone()),
         value_paths: raw
             .reads

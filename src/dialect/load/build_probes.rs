@@ -41,17 +41,16 @@ fn compile_probe(raw: &Spanned<raw::RawProbe>, sink: &mut ProblemSink) -> Option
         .filter_map(|condition| compile_reply::cause_condition(condition, &span, sink))
         .collect();
     check_listing(raw, &span, sink);
+    let tables = compile::RequestTables {
+        query: &raw.query,
+        header: &raw.header,
+        form: &raw.form,
+        json: &raw.json,
+    };
     Some(Probe {
         about: probe_subject(raw.about),
         inferred: raw.inferred,
-        fields: compile::request_template(
-            HolePlace::Probe,
-            &raw.query,
-            &raw.header,
-            &raw.form,
-            &raw.json,
-            sink,
-        ),
+        fields: compile::request_template(HolePlace::Probe, &tables, sink),
         healthy_when: raw
             .healthy_when
             .as_ref()

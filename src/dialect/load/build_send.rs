@@ -199,8 +199,13 @@ fn take_mappings(
     let form = take_table(section, "form", spans, sink);
     let json = take_table(section, "json", spans, sink);
     let also_reads = take_table(section, "also_reads", spans, sink);
-    let mut fields =
-        compile::request_template(HolePlace::Send, &query, &header, &form, &json, sink);
+    let tables = compile::RequestTables {
+        query: &query,
+        header: &header,
+        form: &form,
+        json: &json,
+    };
+    let mut fields = compile::request_template(HolePlace::Send, &tables, sink);
     let flat = FlatKeys(fields.encoding != BodyEncoding::Json);
     let also_reads = compile::fields(HolePlace::Send, &also_reads, flat, true, sink);
     if let Some(encoding) = section.take("encoding", sink) {
@@ -290,15 +295,13 @@ fn compile_failure(
 ) -> FailureResponse {
     let span = raw.span();
     let raw = raw.get_ref();
+    let parts = compile::ResponseTables {
+        json: &raw.json,
+        text: raw.text.as_ref(),
+        header: &raw.header,
+    };
     let mut failure = FailureResponse {
-        response: compile::response_template(
-            HolePlace::Failure,
-            None,
-            &raw.json,
-            raw.text.as_ref(),
-            &raw.header,
-            sink,
-        ),
+        response: compile::response_template(HolePlace::Failure, &parts, sink),
         ..FailureResponse::default()
     };
     let mut default = None;

@@ -132,15 +132,27 @@ pub(crate) fn cause_or(
     found
 }
 
+/// The four tables of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestTables<'r> {
+    pub(crate) query: &'r raw::SpannedTable,
+    pub(crate) header: &'r raw::SpannedTable,
+    pub(crate) form: &'r raw::SpannedTable,
+    pub(crate) json: &'r raw::SpannedTable,
+}
+
 /// The fields of a request, from its four tables.
 pub(crate) fn request_template(
     place: HolePlace,
-    query: &raw::SpannedTable,
-    header: &raw::SpannedTable,
-    form: &raw::SpannedTable,
-    json: &raw::SpannedTable,
+    tables: &RequestTables<'_>,
     sink: &mut ProblemSink,
 ) -> RequestTemplate {
+    let RequestTables {
+        query,
+        header,
+        form,
+        json,
+    } = *tables;
     if let (false, Some((key, _))) = (form.is_empty(), json.first_key_value()) {
         sink.error(
             Some(key.span()),
@@ -273,14 +285,15 @@ pub(crate) fn response(
             ),
         );
     }
-    response_template(
-        place,
-        raw.status.as_ref().map(|status| *status.get_ref()),
-        &raw.json,
-        raw.text.as_ref(),
-        &raw.header,
-        sink,
-    )
+    let parts = ResponseTables {
+        json: &raw.json,
+        text: raw.text.as_ref(),
+        header: &raw.header,
+    };
+    ResponseTemplate {
+        status: raw.status.as_ref().map(|status| *status.get_ref()),
+        ..response_template(place, &parts, sink)
+    }
 }
 
 /// The reply to an operation that needs no choice: nothing in the request selects it.
@@ -299,14 +312,20 @@ pub(crate) fn answer(
     response(place, raw, sink)
 }
 
+/// The parts of a reply that hold templates.
+#[derive(Clone, Copy)]
+pub(crate) struct ResponseTables<'r> {
+    pub(crate) json: &'r raw::SpannedTable,
+    pub(crate) text: Option<&'r SpannedText>,
+    pub(crate) header: &'r raw::SpannedTable,
+}
+
 pub(crate) fn response_template(
     place: HolePlace,
-    status: Option<u16>,
-    json: &raw::SpannedTable,
-    text: Option<&SpannedText>,
-    header: &raw::SpannedTable,
+    parts: &ResponseTables<'_>,
     sink: &mut ProblemSink,
 ) -> ResponseTemplate {
+    let ResponseTables { json, text, header } = *parts;
     let header = header.iter().filter_map(|(name, value)| {
         let text = value.get_ref().as_str().unwrap_or_default().to_owned();
         Some((
@@ -316,7 +335,7 @@ pub(crate) fn response_template(
     });
     let header = header.collect();
     ResponseTemplate {
-        status,
+        status: None,
         json: fields(place, json, FlatKeys(false), false, sink),
         text: text.and_then(|text| template_in(place, text, sink)),
         header,

@@ -39,6 +39,7 @@ const MESSAGE: [&str; 10] = [
     "template.values",
 ];
 const FIELDS: [&str; 1] = ["template.fields"];
+const REPLY: [&str; 5] = ["status", "queried.PATH", "param.NAME", "placeholder", "now"];
 const LOGIN: [&str; 2] = ["token.NAME", "now"];
 
 impl HolePlace {
@@ -74,40 +75,19 @@ impl HolePlace {
             Self::LoginEndpoint => &[&ACCOUNT],
             Self::LoginAnswer => &[&["queried.PATH", "placeholder", "status", "now"]],
             Self::OperationAnswer => &[&["queried.PATH", "placeholder", "id", "status", "now"]],
-            Self::Success => &[
-                &[
-                    "id",
-                    "status",
-                    "queried.PATH",
-                    "param.NAME",
-                    "placeholder",
-                    "now",
-                ],
-                &MESSAGE,
-                &FIELDS,
-            ],
-            Self::Failure => &[
-                &[
-                    "code",
-                    "reason",
-                    "status",
-                    "queried.PATH",
-                    "param.NAME",
-                    "placeholder",
-                    "now",
-                ],
-                &MESSAGE,
-                &FIELDS,
-            ],
+            Self::Success => &[&["id"], &REPLY, &MESSAGE, &FIELDS],
+            Self::Failure => &[&["code", "reason"], &REPLY, &MESSAGE, &FIELDS],
         };
         groups.concat()
     }
 
     fn fills(self, source: &ValueSource) -> bool {
-        let kind = match source {
-            // A name without a dot is a part of the backend's path; with one it is a mistyped source.
-            ValueSource::PathParam(name) if !name.contains('.') => "ANY NAME".to_owned(),
-            other => other.generic_name(),
+        // A name without a dot is a part of the backend's path; with one it is a mistyped source.
+        let is_path_part = matches!(source, ValueSource::PathParam(name) if !name.contains('.'));
+        let kind = if is_path_part {
+            "ANY NAME".to_owned()
+        } else {
+            source.generic_name()
         };
         self.holes().contains(&kind.as_str())
     }
