@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -11,9 +12,11 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::diagnosis::remedy_steps;
 use crate::dialect;
@@ -39,6 +42,12 @@ const OWN_DIALECT: &str = "plain";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// More than any request here needs.
 const MAX_BODY: usize = 64 << 10;
+/// More than an operator and a script need at once.
+const MAX_CONNECTIONS: usize = 16;
+/// How long a client may take for the head of a request, and again for its body.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than any command takes; a client that does not read its reply holds its place no longer.
+const MAX_CONNECTION_AGE: Duration = Duration::from_mins(5);
 
 /// The result of a reload: another config is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +65,7 @@ type ReloadFn = Arc<dyn Fn() -> Result<ReloadSummary, ProblemReport> + Send + Sy
 pub struct Control {
     proxy: Arc<Proxy>,
     reload: Option<ReloadFn>,
+    places: Arc<Semaphore>,
 }
 
 impl Control {
@@ -64,6 +74,7 @@ impl Control {
         Self {
             proxy,
             reload: None,
+            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         }
     }
 
@@ -87,17 +98,26 @@ impl Control {
     async fn respond(
         &self,
         request: Request<Incoming>,
+        drain: &Drain,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let (parts, body) = request.into_parts();
-        let body = match Limited::new(body, MAX_BODY).collect().await {
-            Ok(body) => body.to_bytes(),
+        let body = match timeout(READ_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
             Err(_) => {
+                return Ok(error_response(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the request's body took too long",
+                ));
+            }
+            Ok(Err(_)) => {
                 return Ok(error_response(
                     StatusCode::PAYLOAD_TOO_LARGE,
                     "the request is too large or was cut short",
                 ));
             }
         };
+        // The shutdown waits for the command.
+        let _in_flight = drain.track_request();
         let path: Vec<&str> = parts.uri.path().split('/').collect();
         Ok(self.run_command(&parts.method, &path, body).await)
     }
@@ -172,15 +192,33 @@ impl std::fmt::Debug for Control {
 
 impl ConnectionService for Control {
     async fn serve<S: Stream>(&self, stream: S, _: Peer, drain: Drain) {
-        let service = service_fn(|request| self.respond(request));
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        tokio::select! {
-            // A client that hung up does not read our answer.
-            completed = &mut connection => return completed.unwrap_or_default(),
-            () = drain.wait_for(Phase::Draining) => connection.as_mut().graceful_shutdown(),
-        }
-        connection.await.unwrap_or_default();
+        let place = self.places.try_acquire().ok();
+        let service = service_fn(async |request| match place {
+            Some(_) => self.respond(request, &drain).await,
+            None => Ok(error_response(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many commands at once; repeat this one",
+            )),
+        });
+        // While draining, a connection serves one command; a kept one that is idle ends.
+        let is_late = drain.phase() > Phase::Serving;
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(READ_TIMEOUT)
+            .keep_alive(!is_late && place.is_some())
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let served = async {
+            tokio::select! {
+                completed = connection.as_mut() => return completed,
+                () = drain.wait_for(Phase::Draining), if !is_late => {
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            connection.await
+        };
+        // A client that hung up, or that is too slow, does not read our answer.
+        drop(timeout(MAX_CONNECTION_AGE, served).await);
     }
 }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 use sms_sidecar::net::drain::{ClientConnection, Drain, Phase};
 use sms_sidecar::net::entrypoint::EntrypointTarget;
 use sms_sidecar::net::peer::Peer;
+use sms_sidecar::net::server::ConnectionService;
+use sms_sidecar::proxy::Control;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fake::{Fake, Gate, refuses, takes};
 use crate::stage::{Stage, message, provider, route};
@@ -116,4 +119,76 @@ async fn a_waiting_duplicate_is_answered_when_the_process_ends() {
     );
     gate.open();
     assert_eq!((first.await.unwrap().status.as_u16(), a.count()), (202, 1));
+}
+
+/// One command on a fresh control connection, as far as `request` goes.
+async fn command(control: &Control, drain: &Drain, request: &str) -> String {
+    let (mut near, far) = tokio::io::duplex(64 << 10);
+    let (control, drain) = (control.clone(), drain.clone());
+    tokio::spawn(async move { control.serve(far, Peer::default(), drain).await });
+    near.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    near.read_to_string(&mut reply).await.unwrap();
+    reply
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_control_socket_answers_during_the_drain_and_ends_half_requests() {
+    let a = Fake::open(|_, _| takes()).await;
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "")));
+    let control = Control::new(Arc::clone(&stage.proxy));
+    let drain = Drain::default();
+    let status = "GET /status HTTP/1.1\r\nHost: x\r\n\r\n";
+    for phase in [Phase::Draining, Phase::Closing] {
+        drain.advance_to(phase);
+        for _ in 0..20 {
+            let reply = command(&control, &drain, status).await;
+            assert!(reply.starts_with("HTTP/1.1 200 "), "{phase:?}: {reply}");
+        }
+    }
+    drain.requests_finished().await;
+    let drain = Drain::default();
+    for (half, reply) in [
+        ("", ""),
+        ("GET /sta", ""),
+        (
+            "POST /send HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+            "HTTP/1.1 408 ",
+        ),
+    ] {
+        let began = tokio::time::Instant::now();
+        let found = command(&control, &drain, half).await;
+        assert!(found.starts_with(reply), "{half}: {found}");
+        assert!(found.is_empty() == reply.is_empty(), "{half}: {found}");
+        assert!(began.elapsed() <= Duration::from_secs(11), "{half}");
+    }
+}
+
+#[tokio::test]
+async fn the_control_socket_bounds_its_connections() {
+    let a = Fake::open(|_, _| takes()).await;
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "")));
+    let control = Control::new(Arc::clone(&stage.proxy));
+    let drain = Drain::default();
+    let mut mute = Vec::new();
+    for _ in 0..16 {
+        let (near, far) = tokio::io::duplex(64);
+        let (control, drain) = (control.clone(), drain.clone());
+        tokio::spawn(async move { control.serve(far, Peer::default(), drain).await });
+        mute.push(near);
+    }
+    tokio::task::yield_now().await;
+    let status = "GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let reply = command(&control, &drain, status).await;
+    assert!(
+        reply.starts_with("HTTP/1.1 503 ") && reply.contains("repeat this one"),
+        "{reply}"
+    );
+    drop(mute);
+    while command(&control, &drain, status)
+        .await
+        .starts_with("HTTP/1.1 503 ")
+    {
+        tokio::task::yield_now().await;
+    }
 }

@@ -100,6 +100,12 @@ pub(super) fn bind_unix(path: &Path) -> io::Result<StdListener> {
     Ok(listener)
 }
 
+/// Resolves when no request is in flight any more and none is accepted.
+async fn drain_ended(drain: &Drain) {
+    drain.wait_for(Phase::Closing).await;
+    drain.requests_finished().await;
+}
+
 /// The unix accept loop.
 pub(super) async fn serve_unix<S: ConnectionService>(listener: StdListener, site: S, drain: Drain) {
     let Ok(listener) = UnixListener::from_std(listener) else {
@@ -107,9 +113,10 @@ pub(super) async fn serve_unix<S: ConnectionService>(listener: StdListener, site
     };
     let site = Arc::new(site);
     loop {
+        // Served to the end, so that a late client gets a reply, and operators see the drain.
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = drain.wait_for(Phase::Closing) => return drain.requests_finished().await,
+            () = drain_ended(&drain) => return,
         };
         let Ok((stream, _)) = accepted else {
             sleep(ACCEPT_RETRY_DELAY).await;
@@ -120,5 +127,43 @@ pub(super) async fn serve_unix<S: ConnectionService>(listener: StdListener, site
         let peer = Peer::from_unix(stream.peer_cred().ok().map(|owner| owner.uid()));
         // Owned by this service's runtime, which ends after the drain.
         tokio::spawn(async move { site.serve(stream, peer, drain).await });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::net::server::Stream as Connection;
+
+    /// Answers each connection with one byte.
+    struct OneByte;
+
+    impl ConnectionService for OneByte {
+        async fn serve<S: Connection>(&self, mut stream: S, _: Peer, _: Drain) {
+            stream.write_u8(7).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_unix_listener_serves_until_the_last_request_has_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.sock");
+        let drain = Drain::default();
+        let in_flight = drain.track_request();
+        let serving = tokio::spawn(serve_unix(
+            bind_unix(&path).unwrap(),
+            OneByte,
+            drain.clone(),
+        ));
+        for phase in [Phase::Serving, Phase::Draining, Phase::Closing] {
+            drain.advance_to(phase);
+            let mut client = UnixStream::connect(&path).await.unwrap();
+            assert_eq!(client.read_u8().await.unwrap(), 7, "{phase:?}");
+        }
+        drop(in_flight);
+        serving.await.unwrap();
     }
 }
