@@ -82,16 +82,16 @@ denial_reasons! {
         "run {init}, name its files in `[intercept] ca` of {config}, then {reload}; set NODE_EXTRA_CA_CERTS to its certificate where the backend starts, and restart the backend"
     HostNotCovered "host-not-covered" Backend
         "the local CA does not cover {what}"
-        "unless its description names {what} in full, set a provider's `base_url` to https://{what}/…; then run {renew} and {reload}, and restart the backend"
+        "unless its description names {what} in full, set a provider's `base_url` to https://{what}/…; run {renew}, then {reload}, then restart the backend"
     AddressNotCovered "address-not-covered" Backend
         "TLS for the IP address {what} cannot be terminated here"
         "use the service's host name in place of {what}"
     CaUntrusted "ca-untrusted" Backend
         "the backend does not trust the local CA: it rejected the certificate for {what}, or closed the connection when it had seen it"
-        "set NODE_EXTRA_CA_CERTS to the CA's certificate where the backend starts, and restart the backend, which reads it only then; {doctor} --backend FOLDER compares the two"
+        "set NODE_EXTRA_CA_CERTS to the CA's certificate where the backend starts, and restart the backend, which reads it only then; {doctor} compares the two"
     TlsFailed "tls-failed" Backend
         "the TLS handshake for {what} failed"
-        "see the line `turned away` in the log; {doctor} --backend FOLDER examines the backend's side"
+        "see the line `turned away` in the log; {doctor} examines the backend's side"
     UnlistedOperation "unlisted-operation" Client
         "the dialect {what} does not name this operation, so it does not get our credentials"
         "correct the URL in the backend: {show} lists the operations; to allow another, add its method and path to `operations` of the provider in {config}, then {reload}"
@@ -196,8 +196,9 @@ impl Denial {
             "init" => format_command("ca init", config),
             "renew" => format_command("ca renew", config),
             "reload" => format_command("reload", config),
-            "doctor" => format_command("doctor", config),
-            "show" => format_command(&format!("dialects show {}", self.subject), config),
+            "doctor" => format_command("doctor --backend FOLDER", config),
+            // `dialects` reads no config.
+            "show" => format_command(&format!("dialects show {}", self.subject), ""),
             _ => return None,
         };
         Some(value)
@@ -220,6 +221,7 @@ impl ClientKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnosis::steps::remedy_steps;
 
     #[test]
     fn every_reason_has_a_sentence_and_a_remedy_of_its_own() {
@@ -234,7 +236,11 @@ mod tests {
             fill_placeholders(reason.remedy(), known);
             let sentence = denial.sentence();
             assert!(!sentence.ends_with('.'), "{sentence}");
-            assert!(!denial.remedy("c.toml").contains('{'), "{reason:?}");
+            let remedy = denial.remedy("c.toml");
+            assert!(!remedy.contains('{'), "{reason:?}");
+            for step in remedy_steps(&remedy) {
+                assert!(!step.text.contains("`sms-sidecar"), "{reason:?}: {step:?}");
+            }
             assert!(seen.insert(sentence) && seen.insert(reason.as_str().to_owned()));
         }
     }
