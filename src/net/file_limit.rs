@@ -8,8 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::net::settings::Limits;
 
-/// The backend's connection, a second descriptor that watches it at the unix socket, and the connection
-/// on which its request goes on.
+/// The backend's connection, the one on which its request goes on, and a pooled one that is being replaced.
 const PER_CONNECTION: u64 = 3;
 /// Admin and control connections, listeners, vault files, and the runtime's own.
 const RESERVE: u64 = 512;
