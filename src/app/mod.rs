@@ -160,7 +160,7 @@ impl App {
             }
         };
         // The log and the status already report the result of a reload.
-        let reload = move || drop(app.reload());
+        let reload = move || drop(app.reload(None));
         let stopping = |signal| Stopping { signal }.emit();
         server.run(LifecycleHooks::new(ready, reload, stopping))?;
         Ok(())
@@ -204,7 +204,7 @@ impl App {
             server.add_unix(
                 "control",
                 path,
-                Control::new(Arc::clone(&self.proxy)).with_reload(move || app.reload()),
+                Control::new(Arc::clone(&self.proxy)).with_reload(move |by| app.reload(Some(by))),
             )?;
         }
         Ok(())

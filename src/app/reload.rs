@@ -10,12 +10,12 @@ use crate::app::{App, config_change_check, load_ca, metrics_schema};
 use crate::config::{Config, load};
 use crate::problem::{Problem, ProblemReport};
 use crate::proxy::ReloadSummary;
-use crate::telemetry::Reloaded;
+use crate::telemetry::{CommandKind, Operator, OperatorCommand, Reloaded};
 
 impl App {
-    /// Reads the config again, for SIGHUP and `sms-sidecar reload` alike. If it has errors, they are
+    /// Reads the config again, for SIGHUP and `sms-sidecar reload` alike; `by` ran that command. If it has errors, they are
     /// reported and the old config stays in force.
-    pub(super) fn reload(&self) -> Result<ReloadSummary, ProblemReport> {
+    pub(super) fn reload(&self, by: Option<&Operator>) -> Result<ReloadSummary, ProblemReport> {
         let _guard = self
             .reload_lock
             .lock()
@@ -33,6 +33,14 @@ impl App {
                 )),
             ),
         };
+        if let Some(by) = by {
+            OperatorCommand {
+                command: CommandKind::Reload,
+                provider: None,
+                by,
+            }
+            .emit(&self.process.telemetry);
+        }
         Reloaded {
             at,
             problem: problem.as_deref(),

@@ -388,8 +388,12 @@ fn write_config_file(text: &mut String, config: &ConfigStatus, now: &str) -> std
 fn write_reload(text: &mut String, reload: &ReloadStatus, now: &str) -> std::fmt::Result {
     writeln!(
         text,
-        "  last reload at {}: {}",
+        "  last reload at {}{}: {}",
         full_time(&reload.at, now),
+        reload.by.as_ref().map_or_else(String::new, |by| format!(
+            " by {}",
+            replace_control_chars(by)
+        )),
         replace_control_chars(&reload.result)
     )?;
     for line in reload.problem.iter().flat_map(|problem| problem.lines()) {

@@ -138,7 +138,9 @@ impl RunningSidecar {
             usage_check(status)
         } else if status.state == HealthState::Paused.as_str() {
             let resume = format_command(&format!("resume {provider}"), &self.config);
-            Check::warning("state", "an operator has paused it", resume)
+            let last = status.last_command.as_ref();
+            let by = last.map_or("an operator", |last| last.by.as_str());
+            Check::warning("state", format!("{by} has paused it"), resume)
                 .with_cause(Cause::DeniedByPolicy)
         } else {
             self.outage_check(status)

@@ -8,6 +8,7 @@ pub mod ca;
 pub mod drain;
 pub mod entrypoint;
 pub mod file_limit;
+pub mod operator;
 pub mod peer;
 mod reply_parser;
 pub mod resolver;

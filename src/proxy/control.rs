@@ -22,6 +22,7 @@ use crate::diagnosis::remedy_steps;
 use crate::dialect;
 use crate::net::drain::{ClientConnection, Drain, Phase};
 use crate::net::entrypoint::EntrypointTarget;
+use crate::net::operator::operator;
 use crate::net::peer::Peer;
 use crate::net::server::{ConnectionService, Stream};
 use crate::policy::HealthEvent;
@@ -35,6 +36,7 @@ use crate::sms::{Cause, Entrypoint, ProviderId};
 use crate::status::{
     self, AttemptStatus, ControlReply, ProviderReport, ReloadReport, SendReport, SendRequest,
 };
+use crate::telemetry::{CommandKind, Operator, OperatorCommand};
 
 /// The dialect of our own small API, which `send` uses.
 const OWN_DIALECT: &str = "plain";
@@ -58,7 +60,7 @@ pub struct ReloadSummary {
     pub needs_restart: Option<String>,
 }
 
-type ReloadFn = Arc<dyn Fn() -> Result<ReloadSummary, ProblemReport> + Send + Sync>;
+type ReloadFn = Arc<dyn Fn(&Operator) -> Result<ReloadSummary, ProblemReport> + Send + Sync>;
 
 /// Serves the control socket.
 #[derive(Clone)]
@@ -82,7 +84,7 @@ impl Control {
     #[must_use]
     pub fn with_reload(
         self,
-        reload: impl Fn() -> Result<ReloadSummary, ProblemReport> + Send + Sync + 'static,
+        reload: impl Fn(&Operator) -> Result<ReloadSummary, ProblemReport> + Send + Sync + 'static,
     ) -> Self {
         Self {
             reload: Some(Arc::new(reload)),
@@ -99,6 +101,7 @@ impl Control {
         &self,
         request: Request<Incoming>,
         drain: &Drain,
+        peer: &Peer,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let (parts, body) = request.into_parts();
         let body = match timeout(READ_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
@@ -119,7 +122,8 @@ impl Control {
         // The shutdown waits for the command.
         let _in_flight = drain.track_request();
         let path: Vec<&str> = parts.uri.path().split('/').collect();
-        Ok(self.run_command(&parts.method, &path, body).await)
+        let by = operator(peer).await;
+        Ok(self.run_command(&parts.method, &path, body, &by).await)
     }
 
     async fn run_command(
@@ -127,20 +131,27 @@ impl Control {
         method: &Method,
         path: &[&str],
         body: Bytes,
+        by: &Operator,
     ) -> Response<Full<Bytes>> {
         let proxy = &self.proxy;
         match (method, path) {
             (&Method::POST, ["", "send"]) => {
                 let request = serde_json::from_slice(&body).map_err(|_| body);
+                OperatorCommand {
+                    command: CommandKind::Send,
+                    provider: None,
+                    by,
+                }
+                .emit(&proxy.telemetry);
                 let (status, reply) = proxy.send_operator_message(request).await;
                 json_response(status, &reply)
             }
             (&Method::POST, ["", "pause", name]) => {
-                let (status, reply) = proxy.apply_operator_event(name, &HealthEvent::Paused);
+                let (status, reply) = proxy.apply_operator_event(name, CommandKind::Pause, by);
                 json_response(status, &reply)
             }
             (&Method::POST, ["", "resume", name]) => {
-                let (status, reply) = proxy.apply_operator_event(name, &HealthEvent::Resumed);
+                let (status, reply) = proxy.apply_operator_event(name, CommandKind::Resume, by);
                 json_response(status, &reply)
             }
             (&Method::GET, ["", "status"]) => {
@@ -149,7 +160,7 @@ impl Control {
                 json_response(StatusCode::OK, &ControlReply::Report(status))
             }
             (&Method::POST, ["", "reload"]) => {
-                let (status, reply) = self.reload_config();
+                let (status, reply) = self.reload_config(by);
                 json_response(status, &reply)
             }
             _ => error_response(
@@ -159,8 +170,8 @@ impl Control {
         }
     }
 
-    fn reload_config(&self) -> (StatusCode, ControlReply<ReloadReport>) {
-        match self.reload.as_ref().map(|reload| reload()) {
+    fn reload_config(&self, by: &Operator) -> (StatusCode, ControlReply<ReloadReport>) {
+        match self.reload.as_ref().map(|reload| reload(by)) {
             Some(Ok(summary)) => {
                 let report = ReloadReport::Ok {
                     file: summary.file,
@@ -191,10 +202,10 @@ impl std::fmt::Debug for Control {
 }
 
 impl ConnectionService for Control {
-    async fn serve<S: Stream>(&self, stream: S, _: Peer, drain: Drain) {
+    async fn serve<S: Stream>(&self, stream: S, peer: Peer, drain: Drain) {
         let place = self.places.try_acquire().ok();
         let service = service_fn(async |request| match place {
-            Some(_) => self.respond(request, &drain).await,
+            Some(_) => self.respond(request, &drain, &peer).await,
             None => Ok(error_response(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many commands at once; repeat this one",
@@ -268,7 +279,8 @@ impl Proxy {
     fn apply_operator_event(
         &self,
         name: &str,
-        event: &HealthEvent,
+        command: CommandKind,
+        by: &Operator,
     ) -> (StatusCode, ControlReply<ProviderReport>) {
         let snapshot = self.snapshot.load();
         let Some(runtime) = snapshot.providers.get(&ProviderId::new(name)) else {
@@ -277,10 +289,19 @@ impl Proxy {
                 unknown_provider_error(&snapshot, name),
             );
         };
-        if *event == HealthEvent::Resumed {
-            runtime.reset();
+        OperatorCommand {
+            command,
+            provider: Some(&runtime.provider.id),
+            by,
         }
-        self.health.record_event(runtime, event, None, self.now());
+        .emit(&self.telemetry);
+        let event = if command == CommandKind::Pause {
+            HealthEvent::Paused
+        } else {
+            runtime.reset();
+            HealthEvent::Resumed
+        };
+        self.health.record_event(runtime, &event, None, self.now());
         let report = self.provider_report(runtime);
         (StatusCode::OK, ControlReply::Report(report))
     }

@@ -10,10 +10,10 @@ use crate::policy::HealthState;
 use crate::sms::{Cause, Certainty};
 use crate::status::headline;
 use crate::status::{
-    AttemptStatus, BalanceStatus, BuildStatus, ConfigStatus, ConnectionsStatus, DenialStatus,
-    DeniedRequests, EntrypointStatus, Headline, MessageCounts, ProviderStatus, RecentFailures,
-    RecentSends, ReloadStatus, RequestStatus, RouteStatus, SendsLastDay, SendsLastHour, Status,
-    VaultEntryStatus, VaultStatus, relative_time, sum,
+    AttemptStatus, BalanceStatus, BuildStatus, CommandStatus, ConfigStatus, ConnectionsStatus,
+    DenialStatus, DeniedRequests, EntrypointStatus, Headline, MessageCounts, ProviderStatus,
+    RecentFailures, RecentSends, ReloadStatus, RequestStatus, RouteStatus, SendsLastDay,
+    SendsLastHour, Status, VaultEntryStatus, VaultStatus, relative_time, sum,
 };
 use crate::telemetry::{
     AccountNote, AttemptNote, HealthNote, ProviderSummary, RequestNote, RouteNote, RouteSummary,
@@ -145,6 +145,11 @@ impl StatusBuilder<'_> {
             );
         }
         status.token_expires_at = account.token_expires_at.map(format_time);
+        status.last_command = account.last_command.as_ref().map(|note| CommandStatus {
+            command: note.command.as_str().to_owned(),
+            by: note.by.clone(),
+            at: format_time(note.at),
+        });
         status.balance = account
             .balance
             .as_ref()
@@ -397,6 +402,7 @@ impl StatusBuilder<'_> {
             .to_owned(),
             last_reload: reload.map(|reload| ReloadStatus {
                 at: format_time(reload.at),
+                by: reload.by.clone(),
                 result: word(reload.succeeded),
                 problem: reload.problem.clone(),
             }),

@@ -76,6 +76,8 @@ pub struct ReloadStatus {
     pub at: String,
     /// `ok`, or `failed`, in which case the old config stays active.
     pub result: String,
+    /// Who ran the command; none for a signal.
+    pub by: Option<String>,
     /// What is wrong, or what takes effect only after a restart.
     pub problem: Option<String>,
 }

@@ -249,6 +249,13 @@ fn outage_text(provider: &ProviderStatus) -> String {
         .as_ref()
         .map(|cause| format!(" ({cause})"))
         .unwrap_or_default();
+    let paused_by = provider
+        .last_command
+        .as_ref()
+        .filter(|_| provider.state == "paused");
+    if let Some(last) = paused_by.filter(|last| last.command == "pause") {
+        return format!("{} is paused by {}.", provider.provider, last.by);
+    }
     format!("{} {}{why}.", provider.provider, state_phrase(provider))
 }
 
@@ -434,7 +441,10 @@ pub(super) fn provider_summary(provider: &ProviderStatus, now: &str) -> String {
         ),
         ("quarantined", Some(_)) => "quarantined; the next message tries it".to_owned(),
         ("quarantined", None) => "quarantined until something changes".to_owned(),
-        ("paused", _) => "paused by hand".to_owned(),
+        ("paused", _) => match provider.command_in_effect(now) {
+            Some(last) => format!("paused by {} at {}", last.by, short_time(&last.at, now)),
+            None => "paused by hand".to_owned(),
+        },
         _ if provider.can_deliver => usage_summary(provider, now),
         _ => "not usable: its credential was never read".to_owned(),
     }
@@ -459,7 +469,14 @@ fn usage_summary(provider: &ProviderStatus, now: &str) -> String {
             "in use, but its last message failed at {}",
             short_time(at, now)
         ),
-        None => "in use".to_owned(),
+        None => match provider.command_in_effect(now) {
+            Some(last) => format!(
+                "in use; resumed by {} at {}",
+                last.by,
+                short_time(&last.at, now)
+            ),
+            None => "in use".to_owned(),
+        },
     }
 }
 

@@ -157,6 +157,8 @@ pub struct ProviderStatus {
     pub credential_since: Option<String>,
     /// How long ago that was.
     pub credential_age_seconds: Option<u64>,
+    /// The last `pause` or `resume`; none if there was none since the start.
+    pub last_command: Option<CommandStatus>,
     /// When its login token expires.
     pub token_expires_at: Option<String>,
     /// The balance that the service last reported.
@@ -169,6 +171,18 @@ pub struct ProviderStatus {
     pub hour: SendsLastHour,
     /// Sends of the last day.
     pub day: SendsLastDay,
+}
+
+/// A command of an operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CommandStatus {
+    /// `pause` or `resume`.
+    pub command: String,
+    /// Who ran it: `deploy (uid 1001)`.
+    pub by: String,
+    /// When.
+    pub at: String,
 }
 
 /// How many of the latest messages through a provider failed.
@@ -362,6 +376,16 @@ impl ProviderStatus {
     /// Whether it is neither quarantined, in cooldown nor paused.
     pub fn is_healthy(&self) -> bool {
         self.state == HealthState::Healthy.as_str()
+    }
+
+    /// The last command, if it has brought the provider into its state: who paused it, or who resumed it
+    /// in the last hour.
+    pub(crate) fn command_in_effect(&self, now: &str) -> Option<&CommandStatus> {
+        let is_paused = self.state == HealthState::Paused.as_str();
+        self.last_command.as_ref().filter(|last| {
+            last.command == if is_paused { "pause" } else { "resume" }
+                && (is_paused || self.is_healthy() && times::is_within_an_hour(&last.at, now))
+        })
     }
 
     /// The cause; none if there is none, or if a newer sidecar wrote one that this version does not support.

@@ -15,11 +15,11 @@ use crate::sms::{
 };
 use crate::status::{Deliverability, RecentSends, Status, build};
 use crate::telemetry::{
-    AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, ConfigChange, ConfigSummary,
-    ConnectionDenialReason, ConnectionDenied, CredentialLoaded, DenialRecorded, FileLimitLow,
-    HealthStateChanged, LastSendOutcome, MetricsSchema, ProviderSummary, Reloaded, RequestDenied,
-    RequestFinished, RouteFirstChoice, RouteSummary, Started, Telemetry, TunnelClosed, VaultRead,
-    VaultReadResult,
+    AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, CommandKind, ConfigChange,
+    ConfigSummary, ConnectionDenialReason, ConnectionDenied, CredentialLoaded, DenialRecorded,
+    FileLimitLow, HealthStateChanged, LastSendOutcome, MetricsSchema, Operator, OperatorCommand,
+    ProviderSummary, Reloaded, RequestDenied, RequestFinished, RouteFirstChoice, RouteSummary,
+    Started, Telemetry, TunnelClosed, VaultRead, VaultReadResult,
 };
 
 /// 2026-11-25T16:20:00Z.
@@ -918,4 +918,70 @@ fn too_few_open_files_are_a_warning_with_the_remedy() {
         fixture.status().headline.warnings,
         ["Too few open files: 12 files are too few: set `LimitNOFILE=90`."]
     );
+}
+
+#[test]
+fn a_command_names_the_user_who_ran_it() {
+    let fixture = fixture();
+    let deploy = Operator {
+        uid: Some(1001),
+        name: Some("deploy".into()),
+    };
+    let run = |command, by: &Operator| {
+        OperatorCommand {
+            command,
+            provider: Some(&ProviderId::new("a")),
+            by,
+        }
+        .emit(&fixture.telemetry);
+    };
+    let summary = || fixture.status().provider("a").unwrap().summary.clone();
+    run(CommandKind::Pause, &deploy);
+    fixture.set_state("a", HealthState::Paused);
+    fixture.pass(180);
+    assert_eq!(summary(), "paused by deploy (uid 1001) at 16:20:00 UTC");
+    let status = fixture.status();
+    assert!(
+        status
+            .headline
+            .details
+            .contains("a is paused by deploy (uid 1001)."),
+        "{}",
+        status.headline.details
+    );
+    let last = status.provider("a").unwrap().last_command.clone().unwrap();
+    assert_eq!(
+        (last.command.as_str(), last.at.as_str()),
+        ("pause", "2026-11-25T16:20:00Z")
+    );
+    let stranger = Operator {
+        uid: Some(7),
+        name: None,
+    };
+    run(CommandKind::Resume, &stranger);
+    fixture.set_state("a", HealthState::Healthy);
+    assert_eq!(summary(), "in use; resumed by uid 7 at 16:23:00 UTC");
+    fixture.pass(3601);
+    assert_eq!(summary(), "in use");
+    for by in [Some(&deploy), None] {
+        if let Some(by) = by {
+            OperatorCommand {
+                command: CommandKind::Reload,
+                provider: None,
+                by,
+            }
+            .emit(&fixture.telemetry);
+        }
+        Reloaded {
+            at: None,
+            problem: Some("x"),
+        }
+        .emit(&fixture.telemetry);
+        let reload = fixture.status().config.last_reload.unwrap();
+        assert_eq!(
+            reload.by,
+            by.map(ToString::to_string),
+            "a signal has no user"
+        );
+    }
 }

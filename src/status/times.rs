@@ -35,6 +35,14 @@ pub fn relative_time(at: &str, now: &str) -> Option<String> {
     })
 }
 
+/// Whether `at` is at most an hour before `now`.
+pub(super) fn is_within_an_hour(at: &str, now: &str) -> bool {
+    let second = |text: &str| text.parse().map(Timestamp::as_second).ok();
+    second(at)
+        .zip(second(now))
+        .is_some_and(|(at, now)| now - at <= 3_600)
+}
+
 /// `16:20:05 UTC (3 min ago)`.
 pub fn full_time(at: &str, now: &str) -> String {
     let short = short_time(at, now);

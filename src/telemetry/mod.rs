@@ -15,6 +15,7 @@ pub mod log;
 mod log_writer;
 mod metrics;
 mod notification;
+mod operator;
 mod reference;
 mod registry;
 mod request;
@@ -54,6 +55,7 @@ pub use log_writer::LogWriter;
 pub use notification::{
     NotificationDelayed, NotificationDelivered, NotificationLoss, NotificationsLost,
 };
+pub use operator::{CommandKind, Operator, OperatorCommand};
 pub use reference::metrics_reference;
 pub use request::{AttemptRecord, RequestFinished};
 pub use spans::{SpanDropReason, SpanReceiver, SpansDropped, SpansExported};

@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { describe, test } from 'node:test';
 
-import { cli } from './lib/sidecar.js';
+import { cli, cliMeanwhile } from './lib/sidecar.js';
 import { TEXT, TO, delivered, eventually, sendAs, stage } from './lib/stage.js';
 import { toml } from './lib/toml.js';
 
@@ -49,9 +49,7 @@ test('a quarantine is one notification, its end another, and neither holds a num
   assert.deepEqual([began.event, began.severity, began.name, began.cause], ['provider-quarantined', 'error', 'playmobile', 'credential-rejected']);
   assert.match(began.summary, /^Provider playmobile is quarantined: credential-rejected/);
   assert.deepEqual([to.posts[0].path, to.posts[0].type], [PATH, 'application/json; charset=utf-8']);
-  fakes.playmobile.accept?.();
-  const resumed = await cli(['resume', 'playmobile', '--config', proxy.file]);
-  assert.equal(resumed.code ?? resumed.status, 0, JSON.stringify(resumed));
+  cli('resume', 'playmobile', '--config', proxy.file);
   const ended = await to.post(2);
   assert.deepEqual([ended.event, ended.severity, ended.name], ['provider-recovered', 'info', 'playmobile']);
   assert.equal(to.posts.length, 2);
@@ -103,7 +101,7 @@ test('a reload turns notifications on and moves them', async (t) => {
   await reload(notified(one), 1);
   assert.equal((await one.post(1)).event, 'provider-quarantined', 'what is wrong already is reported');
   await reload(notified(two, { format: 'telegram', chat_id: '-100123' }), 2);
-  await cli(['resume', 'playmobile', '--config', proxy.file]);
+  cli('resume', 'playmobile', '--config', proxy.file);
   const moved = await two.post(1);
   assert.equal(moved.chat_id, '-100123');
   assert.match(moved.text, /^\[sms-sidecar.*\] Provider playmobile is in use again/);
@@ -114,7 +112,7 @@ describe('doctor', () => {
   test('posts only with --notify-test, and reports a receiver that refuses', async (t) => {
     const to = await receiver(t);
     const { proxy } = await stage(t, { services: ['playmobile'], config: notified(to, { format: 'slack' }) });
-    const doctor = (...more) => cli(['doctor', '--config', proxy.file, '--json', ...more]);
+    const doctor = (...more) => cliMeanwhile('doctor', '--config', proxy.file, '--json', ...more);
     const webhook = async (...more) => JSON.parse((await doctor(...more)).stdout).checks.find(({ check, name }) => (check ?? name) === 'webhook');
     assert.equal((await webhook()).result, 'ok');
     assert.equal(to.tries, 0);

@@ -27,7 +27,7 @@ const SHOWN = {
   },
   empty: { title: /^Yes, by a backup: vonage is out\./, able: 'on-backup', code: 0, page: [/balance-empty/, /To do\s+top up the/, /sms-sidecar resume vonage/] },
   throttled: { title: /^Yes, by a backup: playmobile is out\./, able: 'on-backup', code: 0, page: [/in cooldown until \d\d:\d\d:\d\d UTC/, /throttled/, /recovers by itself/] },
-  paused: { title: /^Yes, but twilio is out\./, able: 'on-backup', code: 0, page: [/paused by hand/, /sms-sidecar resume twilio/] },
+  paused: { title: /^Yes, but twilio is out\./, able: 'on-backup', code: 0, page: [/paused by [^(]*\(?uid \d+\)? at/, /sms-sidecar resume twilio/] },
   stuck: { title: /^No: route all cannot deliver\./, able: 'unavailable', code: 1, page: [/CANNOT deliver: all its providers are out/, /account-suspended/, /<b>Blocked<\/b><script>/, /not-sent/] },
   dark: {
     title: /^Yes, but twilio is out\./, able: 'on-backup', code: 0,

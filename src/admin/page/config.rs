@@ -73,6 +73,7 @@ fn last_reload(config: &ConfigStatus, now: &str) -> Markup {
                 dd {
                     @if failed { (status_icon(StatusIcon::Bad)) " failed " } @else { "in force " }
                     (time_element(&reload.at, now))
+                    @if let Some(by) = &reload.by { " by " (by) }
                     @if failed { "; the config before it stays in force" }
                     @if let Some(problem) = &reload.problem { pre tabindex="0" aria-label="What the reload said" { (problem) } }
                 }

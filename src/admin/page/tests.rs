@@ -114,6 +114,7 @@ fn config(words: &str) -> ConfigStatus {
     ConfigStatus {
         file: word.clone(),
         last_reload: Some(ReloadStatus {
+            by: Some(word.clone()),
             at: word.clone(),
             result: "failed".into(),
             problem: Some(word.clone()),

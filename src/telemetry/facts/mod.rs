@@ -17,9 +17,9 @@ use crate::clock::{Clock, Moment};
 use crate::policy::HealthState;
 use crate::sms::{AttemptKind, Entrypoint, Operation, Outcome, ProviderId, RequestResult};
 use crate::telemetry::{
-    AttemptFinished, BalanceReported, BuildInfo, CredentialLoaded, DenialRecorded,
-    HealthStateChanged, LastSendOutcome, MetricsSchema, PreviousCredential, Reloaded,
-    RequestFinished, TokenExpiry, VaultRead,
+    AttemptFinished, BalanceReported, BuildInfo, CommandKind, CredentialLoaded, DenialRecorded,
+    HealthStateChanged, LastSendOutcome, MetricsSchema, OperatorCommand, PreviousCredential,
+    Reloaded, RequestFinished, TokenExpiry, VaultRead,
 };
 
 pub use config_summary::{ConfigChange, ConfigSummary, ProviderSummary, RouteSummary};
@@ -28,7 +28,7 @@ pub(crate) use notes::{
     AccountNote, AttemptNote, ConnectionStats, HealthNote, RequestNote, RouteNote, VaultEntryNote,
 };
 
-use notes::{BalanceNote, EntrypointStats, PreviousCredentialNote, ReloadNote};
+use notes::{BalanceNote, CommandNote, EntrypointStats, PreviousCredentialNote, ReloadNote};
 use recent_results::RecentResults;
 use rolling_counts::RollingCounts;
 
@@ -56,6 +56,8 @@ pub(crate) struct StatusFacts {
     /// Which file of the config was changed on disk after it was loaded; read for each snapshot.
     pub(crate) change: Option<ConfigChange>,
     pub(crate) last_reload: Option<ReloadNote>,
+    /// Who runs the reload that is reported next.
+    pub(crate) reload_by: Option<String>,
     pub(crate) ca_expires_at: Option<SystemTime>,
     pub(crate) accounts: BTreeMap<ProviderId, AccountNote>,
     pub(crate) routes: BTreeMap<String, RouteNote>,
@@ -93,6 +95,7 @@ impl StatusStore {
             loaded_at: None,
             change: None,
             last_reload: None,
+            reload_by: None,
             ca_expires_at: None,
             accounts: BTreeMap::new(),
             routes: BTreeMap::new(),
@@ -163,11 +166,29 @@ impl StatusStore {
     pub(super) fn record_reload(&self, event: &Reloaded<'_>) {
         let mut facts = self.lock();
         facts.loaded_at = event.at.or(facts.loaded_at);
+        let by = facts.reload_by.take();
         facts.last_reload = Some(ReloadNote {
+            by,
             at: self.clock.wall_clock(),
             succeeded: event.at.is_some(),
             problem: event.problem.map(str::to_owned),
         });
+    }
+
+    pub(super) fn record_command(&self, event: &OperatorCommand<'_>) {
+        let at = self.clock.wall_clock();
+        let by = event.by.to_string();
+        let command = event.command;
+        match command {
+            CommandKind::Send => {}
+            CommandKind::Reload => self.lock().reload_by = Some(by),
+            CommandKind::Pause | CommandKind::Resume => {
+                let note = CommandNote { command, by, at };
+                if let Some(provider) = event.provider {
+                    self.update_account(provider, |account| account.last_command = Some(note));
+                }
+            }
+        }
     }
 
     pub(super) fn record_ca_expiry(&self, at: Option<SystemTime>) {

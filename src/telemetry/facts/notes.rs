@@ -10,7 +10,7 @@ use crate::sms::{AttemptKind, Cause, Certainty, Entrypoint, Operation, ProviderI
 use crate::telemetry::facts::recent_durations::RecentDurations;
 use crate::telemetry::facts::recent_results::RecentResults;
 use crate::telemetry::facts::rolling_counts::RollingCounts;
-use crate::telemetry::{AttemptRecord, RequestFinished};
+use crate::telemetry::{AttemptRecord, CommandKind, RequestFinished};
 
 /// One provider.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct AccountNote {
     /// An older version of the credential serves in place of the newest.
     pub(crate) previous_credential: Option<PreviousCredentialNote>,
     pub(crate) token_expires_at: Option<SystemTime>,
+    /// The last `pause` or `resume`.
+    pub(crate) last_command: Option<CommandNote>,
     pub(crate) balance: Option<BalanceNote>,
     /// Sends by outcome.
     pub(crate) hour: RollingCounts,
@@ -46,6 +48,7 @@ impl Default for AccountNote {
             credential: None,
             previous_credential: None,
             token_expires_at: None,
+            last_command: None,
             balance: None,
             hour: RollingCounts::last_hour(),
             day: RollingCounts::last_day(),
@@ -100,11 +103,21 @@ pub(crate) struct VaultEntryNote {
     pub(crate) problem: Option<String>,
 }
 
+/// A command of an operator.
+#[derive(Clone, Debug)]
+pub(crate) struct CommandNote {
+    pub(crate) command: CommandKind,
+    pub(crate) by: String,
+    pub(crate) at: SystemTime,
+}
+
 /// The last reload.
 #[derive(Clone, Debug)]
 pub(crate) struct ReloadNote {
     pub(crate) at: SystemTime,
     pub(crate) succeeded: bool,
+    /// Who ran the command; none for a signal.
+    pub(crate) by: Option<String>,
     pub(crate) problem: Option<String>,
 }
 
