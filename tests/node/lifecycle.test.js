@@ -17,6 +17,9 @@ test('pause takes a provider out of rotation, resume puts it back', async (t) =>
   delivered(await sendAs(proxy, 'playmobile', { text: 'Kod: 1' }), 'playmobile');
   assert.deepEqual([playmobile.received.length, twilio.delivered.length], [0, 1]);
   assert.equal(await proxy.metric('provider_state', { provider: 'playmobile', state: 'paused' }), 1);
+  const who = new RegExp(`paused by (.+ \\()?uid ${process.getuid()}\\)? at`);
+  assert.match(cli('status', '--config', proxy.file, { expectCode: null }).stdout, who);
+  await proxy.waitForOutput(new RegExp(`"uid":${process.getuid()}`));
   cli('resume', 'playmobile', '--config', proxy.file);
   delivered(await sendAs(proxy, 'playmobile', { text: 'Kod: 2' }), 'playmobile');
   assert.equal(playmobile.delivered.length, 1);
