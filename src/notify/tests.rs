@@ -257,7 +257,8 @@ impl Stage {
 
     async fn until_counted(&self, result: &str, count: f64) {
         while self.count(result) < count {
-            tokio::task::yield_now().await;
+            // The paused time passes.
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }
