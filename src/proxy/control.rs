@@ -135,17 +135,7 @@ impl Control {
     ) -> Response<Full<Bytes>> {
         let proxy = &self.proxy;
         match (method, path) {
-            (&Method::POST, ["", "send"]) => {
-                let request = serde_json::from_slice(&body).map_err(|_| body);
-                OperatorCommand {
-                    command: CommandKind::Send,
-                    provider: None,
-                    by,
-                }
-                .emit(&proxy.telemetry);
-                let (status, reply) = proxy.send_operator_message(request).await;
-                json_response(status, &reply)
-            }
+            (&Method::POST, ["", "send"]) => self.run_send(body, by).await,
             (&Method::POST, ["", "pause", name]) => {
                 let (status, reply) = proxy.apply_operator_event(name, CommandKind::Pause, by);
                 json_response(status, &reply)
@@ -168,6 +158,19 @@ impl Control {
                 "unknown command; the control socket has send, pause, resume, reload and status",
             ),
         }
+    }
+
+    async fn run_send(&self, body: Bytes, by: &Operator) -> Response<Full<Bytes>> {
+        let proxy = &self.proxy;
+        let request = serde_json::from_slice(&body).map_err(|_| body);
+        OperatorCommand {
+            command: CommandKind::Send,
+            provider: None,
+            by,
+        }
+        .emit(&proxy.telemetry);
+        let (status, reply) = proxy.send_operator_message(request).await;
+        json_response(status, &reply)
     }
 
     fn reload_config(&self, by: &Operator) -> (StatusCode, ControlReply<ReloadReport>) {
