@@ -215,6 +215,11 @@ async fn failures_after_the_request_are_in_doubt() {
     assert!(packed.to_string().contains("compressed"), "{packed}");
 }
 
+fn numbered_headers(many: usize) -> String {
+    let lines: Vec<String> = (0..many).map(|at| format!("X-{at}: 1\r\n")).collect();
+    lines.concat()
+}
+
 /// A reply of these header lines, in one piece.
 async fn headed(lines: String) -> Result<Reply, ExchangeError> {
     let text = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{lines}\r\nok");
@@ -231,7 +236,7 @@ async fn headed(lines: String) -> Result<Reply, ExchangeError> {
 
 #[tokio::test]
 async fn replies_that_are_not_quite_http_are_read() {
-    let many: String = (0..250).map(|at| format!("X-{at}: 1\r\n")).collect();
+    let many = numbered_headers(250);
     for (lines, value) in [
         ("X-A: 1\r\n".to_owned(), "1"),
         ("X-A: 1\r\n 2\r\n\t3\r\n".to_owned(), "1 2 3"),
@@ -259,7 +264,7 @@ async fn replies_that_are_not_quite_http_are_read() {
 
 #[tokio::test]
 async fn a_reply_that_cannot_be_read_is_named_for_what_it_is() {
-    let many: String = (0..300).map(|at| format!("X-{at}: 1\r\n")).collect();
+    let many = numbered_headers(300);
     for lines in [many, format!("X-Long: {}\r\n", "x".repeat(70_000))] {
         let lost = headed(lines).await.unwrap_err();
         assert_eq!(cause(&lost), ("unknown", Cause::ReplyUnreadable));
