@@ -16,6 +16,7 @@ use crate::doctor::running::{RunningSidecar, SidecarAnswer};
 use crate::net::Listen;
 use crate::net::UpstreamSettings;
 use crate::net::upstream::UpstreamClient;
+use crate::parse_limit::read_json;
 use crate::status::{ControlReply, Status};
 
 /// A healthy process on this machine answers sooner.
@@ -57,7 +58,7 @@ async fn control_status(socket: Option<&Path>) -> Option<Bytes> {
 
 async fn admin_answer(listen: &Listen) -> SidecarAnswer {
     if let Some(body) = fetch(listen.admin, "/status.json").await
-        && let Ok(status) = serde_json::from_slice::<Value>(&body)
+        && let Ok(status) = read_json::<Value>(&body)
     {
         return serde_json::from_value(status).map_or(SidecarAnswer::Unreadable, status_answer);
     }

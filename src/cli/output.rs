@@ -55,7 +55,7 @@ pub(crate) fn note(text: impl Display) {
 
 fn write_note(text: &str) {
     let mut err = anstream::stderr().lock();
-    let text = lay_out(&text.to_string(), Target::Stderr.width());
+    let text = lay_out(text, Target::Stderr.width());
     writeln!(err, "{text}").unwrap_or_default();
 }
 
