@@ -70,11 +70,12 @@ describe('from the backend', () => {
   test('too many connections: the next one is denied, the open ones are served', async (t) => {
     const { proxy } = await stage(t, { config: { limits: { connections: 4 } } });
     const { hostname, port } = new URL(proxy.url);
-    const held = await Promise.all(Array.from({ length: 4 }, async () => { const socket = net.connect(Number(port), hostname); socket.write('GET /playmobile/x HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'); await once(socket, 'data'); return socket; }));
+    const [path, { headers, body }] = MESSAGES.playmobile();
+    const request = `POST /playmobile${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${headers['content-type']}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+    const held = await Promise.all(Array.from({ length: 4 }, async () => { const socket = net.connect(Number(port), hostname); socket.write(request); await once(socket, 'data'); return socket; }));
     t.after(() => held.forEach((socket) => socket.destroy()));
     assert.match(await speak(proxy, 'GET /playmobile/x HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 503 /);
-    const [path, { headers, body }] = MESSAGES.playmobile();
-    held[0].write(`POST /playmobile${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${headers['content-type']}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    held[0].write(request);
     const [part] = await once(held[0], 'data');
     assert.match(String(part), /^HTTP\/1\.1 200 /);
   });
