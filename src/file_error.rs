@@ -47,6 +47,7 @@ enum Reason {
     ReadOnlyFileSystem,
     IsFolder,
     NotFolder,
+    NameTaken,
     TooManyOpenFiles,
     NotResponding,
     InvalidContent,
@@ -58,7 +59,7 @@ const TOO_MANY_OPEN_FILES: [i32; 2] = [24, 23];
 /// The folders that `ProtectHome=` of a systemd unit hides.
 const HIDDEN_HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 
-const REASONS: [(ErrorKind, Reason); 12] = [
+const REASONS: [(ErrorKind, Reason); 13] = [
     (ErrorKind::NotFound, Reason::Missing),
     (ErrorKind::PermissionDenied, Reason::Denied),
     (ErrorKind::StorageFull, Reason::DiskFull),
@@ -66,6 +67,7 @@ const REASONS: [(ErrorKind, Reason); 12] = [
     (ErrorKind::ReadOnlyFilesystem, Reason::ReadOnlyFileSystem),
     (ErrorKind::IsADirectory, Reason::IsFolder),
     (ErrorKind::NotADirectory, Reason::NotFolder),
+    (ErrorKind::AlreadyExists, Reason::NameTaken),
     (ErrorKind::TimedOut, Reason::NotResponding),
     (ErrorKind::StaleNetworkFileHandle, Reason::NotResponding),
     (ErrorKind::HostUnreachable, Reason::NotResponding),
@@ -95,6 +97,7 @@ impl Reason {
             Self::ReadOnlyFileSystem => "its file system is read-only",
             Self::IsFolder => "it is a folder",
             Self::NotFolder => "a part of its path is not a folder",
+            Self::NameTaken => "something else has its name",
             Self::TooManyOpenFiles => "too many files are open",
             Self::NotResponding | Self::InvalidContent | Self::Other => return error.to_string(),
         };
@@ -109,6 +112,7 @@ impl Reason {
             Self::ReadOnlyFileSystem => return read_only_help(file),
             Self::IsFolder => "name a file",
             Self::NotFolder => "correct its path",
+            Self::NameTaken => "move that away, or name another path",
             Self::TooManyOpenFiles => {
                 "raise the limit: `ulimit -n`, in a systemd unit `LimitNOFILE=`"
             }
