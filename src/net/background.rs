@@ -21,8 +21,8 @@ pub async fn replaced<T>(current: &watch::Receiver<T>) {
     }
 }
 
-/// Waits until a receiver is no longer worth waiting for: there are other settings, or the process is
-/// shutting down.
+/// Waits until the settings have changed or the process is shutting down; then it is time to stop waiting
+/// for a receiver.
 pub async fn replaced_or_draining<T>(current: &watch::Receiver<T>, drain: &Drain) {
     tokio::select! {
         () = replaced(current) => {}
@@ -30,7 +30,7 @@ pub async fn replaced_or_draining<T>(current: &watch::Receiver<T>, drain: &Drain
     }
 }
 
-/// Whether a receiver is no longer worth waiting for.
+/// Whether the settings have changed or the process is shutting down.
 pub fn is_replaced_or_draining<T>(current: &watch::Receiver<T>, drain: &Drain) -> bool {
     current.has_changed().unwrap_or_default() || drain.phase() > Phase::Serving
 }

@@ -256,7 +256,7 @@ impl ActiveNotifier<'_> {
             };
             match self.deliver_one(&queued).await {
                 DeliveryEnd::Replaced => return false,
-                // At shutdown there is no time for more.
+                // The process is shutting down: the rest is dropped.
                 DeliveryEnd::GivenUp if drain.phase() > Phase::Serving => return true,
                 DeliveryEnd::Delivered | DeliveryEnd::GivenUp => {}
             }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::clock::Moment;
 use crate::status::Notification;
 
-/// More than any outage of one config gives rise to.
+/// More than one outage causes.
 const MAX_QUEUED: usize = 100;
 const MAX_QUEUED_BYTES: usize = 256 << 10;
 

@@ -84,7 +84,7 @@ pub struct PostError {
 }
 
 impl PostError {
-    /// Repeating it is no use.
+    /// A failure that a retry would only repeat.
     pub(super) fn permanent(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),

@@ -10,5 +10,5 @@ pub struct MemoryLimit {
     pub bytes: usize,
 }
 
-/// The longest id or reference that is remembered. Services issue ids of at most some hundred characters.
+/// The longest id or reference that is remembered, in bytes. Real ids have at most a few hundred.
 pub const MAX_ID_BYTES: usize = 512;

@@ -21,7 +21,7 @@ use crate::proxy::delivery::Delivery;
 use crate::proxy::request::CompletedRequest;
 use crate::sms::{Cause, Outcome, RequestResult};
 
-/// The messages that are remembered: so many with an `Idempotency-Key`, and so many without. An answer in a service's own
+/// How many messages are remembered with an `Idempotency-Key`, and again without one. An answer in a service's own
 /// words takes about 1 KiB.
 const MESSAGE_LIMIT: MemoryLimit = MemoryLimit {
     entries: 20_000,
