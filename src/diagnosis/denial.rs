@@ -1,7 +1,7 @@
 //! Why the sidecar itself denies a request: one table from the reason to a sentence and a remedy, and the rule that
 //! decides whether it was the backend's request. A denied backend is an outage; a scanner is not.
 
-use crate::diagnosis::remedy::{DEFAULT_CONFIG_PATH, fill_placeholders, format_command};
+use crate::diagnosis::remedy::{fill_placeholders, format_command};
 
 /// The longest subject that is kept, in characters.
 const MAX_SUBJECT: usize = 200;
@@ -178,7 +178,7 @@ impl Denial {
         self.fill(self.reason.remedy(), config)
     }
 
-    /// What the backend reads.
+    /// What the backend reads. It names no path: the sidecar's config is no concern of a client.
     pub fn reply_text(&self) -> String {
         format!("{}; {}", self.sentence(), self.remedy(""))
     }
@@ -191,7 +191,7 @@ impl Denial {
         let value = match hole {
             "what" if self.subject.is_empty() => "the service".to_owned(),
             "what" => self.subject.clone(),
-            "config" if config.is_empty() => DEFAULT_CONFIG_PATH.to_owned(),
+            "config" if config.is_empty() => "the sidecar's config".to_owned(),
             "config" => config.to_owned(),
             "init" => format_command("ca init", config),
             "renew" => format_command("ca renew", config),
@@ -253,7 +253,13 @@ mod tests {
                 .remedy("/c.toml")
                 .contains("`sms-sidecar ca init --config /c.toml`")
         );
-        assert!(denial.reply_text().contains("`sms-sidecar ca init`"));
+        let reply = denial.reply_text();
+        assert!(
+            reply.contains("`sms-sidecar ca init`")
+                && reply.contains("of the sidecar's config")
+                && !reply.contains("/etc/"),
+            "{reply}"
+        );
     }
 
     #[test]
