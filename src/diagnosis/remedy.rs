@@ -106,7 +106,7 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::DeniedByPolicy,
-        "{paused}to allow a request that was denied, name its method and path in providers.{provider}.operations in {place}{reload}",
+        "{paused}if the backend hung up before its request was written, give its HTTP client a longer timeout than the `deadline` of the route; to allow a request that was denied, name its method and path in providers.{provider}.operations in {place}{reload}",
     ),
     (
         Cause::NotTranslatable,
@@ -507,6 +507,16 @@ mod tests {
                 String::new()
             });
         }
+    }
+
+    #[test]
+    fn a_backend_that_left_has_a_remedy() {
+        let found = REMEDIES
+            .iter()
+            .find(|(cause, _)| *cause == Cause::DeniedByPolicy);
+        assert!(found.is_some_and(|(_, remedy)| {
+            remedy.contains("if the backend hung up") && remedy.contains("longer timeout")
+        }));
     }
 
     #[test]
