@@ -106,7 +106,7 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::DeniedByPolicy,
-        "{paused}if the backend hung up before its request was written, give its HTTP client a longer timeout than the `deadline` of the route; to allow a request that was denied, name its method and path in providers.{provider}.operations in {place}{reload}",
+        "{paused}if the backend hung up before its request was written, give its HTTP client a longer timeout than the deadline of the route; to allow a request that was denied, name its method and path in providers.{provider}.operations in {place}{reload}",
     ),
     (
         Cause::NotTranslatable,
