@@ -373,6 +373,26 @@ fn an_unknown_series_label_or_value_is_found() {
     }
 }
 
+/// The unit hides /home, where the examples' `.env` lies: whoever copies both must find the directive.
+#[test]
+fn an_example_below_home_names_the_directive_of_the_unit() {
+    let unit = read("deploy/sms-sidecar.service");
+    assert!(unit.contains("\nProtectHome=yes\n") && unit.contains("ProtectHome=read-only"));
+    for file in [
+        "config/minimal.toml",
+        "config/sms-sidecar.toml",
+        "deploy/guide/vaults.md",
+        "deploy/guide/getting-started.md",
+    ] {
+        let text = read(file);
+        assert!(
+            text.contains("/home/"),
+            "{file} has no such example any more"
+        );
+        assert!(text.contains("ProtectHome=read-only"), "{file}");
+    }
+}
+
 #[test]
 fn the_unit_allows_enough_open_files_for_the_default_config() {
     let unit = read("deploy/sms-sidecar.service");
