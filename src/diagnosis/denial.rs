@@ -180,7 +180,12 @@ impl Denial {
 
     /// What the backend reads. It names no path: the sidecar's config is no concern of a client.
     pub fn reply_text(&self) -> String {
-        format!("{}; {}", self.sentence(), self.remedy(""))
+        self.log_text("")
+    }
+
+    /// What the log says, with the commands for this config.
+    pub fn log_text(&self, config: &str) -> String {
+        format!("{}; {}", self.sentence(), self.remedy(config))
     }
 
     fn fill(&self, text: &str, config: &str) -> String {

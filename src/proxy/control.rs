@@ -274,7 +274,8 @@ impl Proxy {
             snapshot,
         };
         let completed = self.run_pipeline(&context, recognition).await;
-        completed.emit(&context, self.now().since(started_at), &self.telemetry);
+        let duration = self.now().since(started_at);
+        completed.emit(&context, duration, &self.config_path, &self.telemetry);
         let report = ControlReply::Report(send_report(&completed));
         (completed.reply.status, report)
     }

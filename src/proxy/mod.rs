@@ -78,6 +78,7 @@ pub struct Proxy {
     pending_probes: PendingProbes,
     telemetry: Arc<Telemetry>,
     clock: Arc<dyn Clock>,
+    config_path: String,
 }
 
 /// What the pipeline of a config runs on.
@@ -167,6 +168,7 @@ impl Proxy {
             pending_probes: PendingProbes::default(),
             telemetry: Arc::clone(&deps.telemetry),
             clock: Arc::clone(&deps.clock),
+            config_path: deps.config_path.clone(),
         };
         proxy.refresh();
         Ok(proxy)
@@ -315,7 +317,8 @@ impl RequestHandler for Proxy {
         } else {
             self.run_pipeline(&context, recognition).await
         };
-        completed.emit(&context, self.now().since(started_at), &self.telemetry);
+        let duration = self.now().since(started_at);
+        completed.emit(&context, duration, &self.config_path, &self.telemetry);
         if let Some(denial) = &completed.denial {
             self.record_denial(&context, denial);
         }

@@ -118,7 +118,6 @@ impl CompletedRequest {
         Self {
             dialect: None,
             cause: Some(Cause::DeniedByPolicy),
-            remedy: Some(denial.reply_text()),
             denial: Some(denial),
             ..completed
         }
@@ -145,8 +144,15 @@ impl CompletedRequest {
             .filter(|diagnosis| !is_done(diagnosis))
     }
 
-    /// Writes the request's log line, counts it and makes its spans.
-    pub(super) fn emit(&self, context: &RequestContext, duration: Duration, telemetry: &Telemetry) {
+    /// Writes the request's log line, counts it and makes its spans. `config` is the path that the commands of a
+    /// remedy name.
+    pub(super) fn emit(
+        &self,
+        context: &RequestContext,
+        duration: Duration,
+        config: &str,
+        telemetry: &Telemetry,
+    ) {
         let parent = TraceParent::from_headers(&context.request.headers);
         let records: Vec<AttemptRecord<'_>> = self
             .attempts
@@ -154,6 +160,7 @@ impl CompletedRequest {
             .map(|attempt| attempt_record(attempt, context.started_at))
             .collect();
         let diagnosis = self.diagnosis.as_ref();
+        let denial = self.denial.as_ref().map(|denial| denial.log_text(config));
         RequestFinished {
             id: &context.id,
             caller: context.caller.as_deref(),
@@ -171,7 +178,8 @@ impl CompletedRequest {
             remedy: self
                 .open_diagnosis()
                 .map(|diagnosis| diagnosis.remedy.as_str())
-                .or(self.remedy.as_deref()),
+                .or(self.remedy.as_deref())
+                .or(denial.as_deref()),
             duplicate_age: self.duplicate_age,
             duration,
             parent: parent.as_ref(),

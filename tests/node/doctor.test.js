@@ -763,6 +763,7 @@ describe('the setup of this host', () => {
     const { proxy } = await stage(t, { services: ['twilio'] });
     const keys = `${proxy.url}/twilio/2010-04-01/Accounts/AC${'0'.repeat(32)}/Keys.json`;
     assert.equal((await call(keys, {})).status, 403);
+    await proxy.waitForOutput(/"remedy":"[^"]*`sms-sidecar reload --config \//);
     const report = await doctor(proxy.file);
     names(report, 'backend', 'requests', 'denied-by-policy');
     assert.match(named(report, 'requests').remedy, /dialects show twilio.*`operations` of the provider/);
