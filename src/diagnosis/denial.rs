@@ -42,6 +42,8 @@ pub struct Denial {
     pub reason: DenialReason,
     /// The host, dialect or fault of the request.
     pub subject: String,
+    /// What helps with this request in particular, such as the name that is closest; empty if nothing does.
+    pub hint: String,
 }
 
 /// Defines the enum and its texts from one table.
@@ -163,11 +165,18 @@ impl DenialReason {
         Denial {
             reason: self,
             subject: subject.chars().take(MAX_SUBJECT).collect(),
+            hint: String::new(),
         }
     }
 }
 
 impl Denial {
+    /// The same with a hint for this request.
+    #[must_use]
+    pub fn with_hint(self, hint: String) -> Self {
+        Self { hint, ..self }
+    }
+
     /// What is wrong, without a full stop.
     pub fn sentence(&self) -> String {
         self.fill(self.reason.sentence(), "")
@@ -185,7 +194,13 @@ impl Denial {
 
     /// What the log says, with the commands for this config.
     pub fn log_text(&self, config: &str) -> String {
-        format!("{}; {}", self.sentence(), self.remedy(config))
+        let separator = if self.hint.is_empty() { "" } else { "; " };
+        format!(
+            "{}; {}{separator}{}",
+            self.sentence(),
+            self.remedy(config),
+            self.hint
+        )
     }
 
     fn fill(&self, text: &str, config: &str) -> String {
@@ -258,6 +273,8 @@ mod tests {
                 .remedy("/c.toml")
                 .contains("`sms-sidecar ca init --config /c.toml`")
         );
+        let hinted = denial.clone().with_hint("use a.test".to_owned());
+        assert!(hinted.log_text("/c.toml").ends_with("; use a.test"));
         let reply = denial.reply_text();
         assert!(
             reply.contains("`sms-sidecar ca init`")

@@ -14,20 +14,16 @@ use crate::sms::{Cause, Operation, ProviderId, RequestResult};
 impl Proxy {
     /// The request is at a provider's host, and the dialect does not name its operation.
     pub(super) fn deny_unnamed_operation(dialect: &Dialect) -> CompletedRequest {
-        let denial = DenialReason::UnlistedOperation.about(&dialect.name);
-        let reason = format!(
-            "{}; a message is `{}`",
-            denial.reply_text(),
-            dialect.send_endpoint()
-        );
+        let denial = DenialReason::UnlistedOperation
+            .about(&dialect.name)
+            .with_hint(format!("a message is `{}`", dialect.send_endpoint()));
         let (status, cause) = (StatusCode::FORBIDDEN, Cause::DeniedByPolicy);
-        let reply = error_reply(dialect, status, cause, &reason);
+        let reply = error_reply(dialect, status, cause, &denial.reply_text());
         let result = RequestResult::Denied;
         let completed =
             CompletedRequest::without_attempts(reply, Operation::Other, &dialect.name, result);
         CompletedRequest {
             cause: Some(cause),
-            remedy: Some(reason),
             denial: Some(denial),
             ..completed
         }
@@ -46,15 +42,14 @@ impl Proxy {
             names.iter().copied().chain(dialects),
         );
         let suggestion = suggestion
-            .map(|name| format!("; did you mean /{name}/?"))
+            .map(|name| format!("did you mean /{name}/?"))
             .unwrap_or_default();
-        let denial = DenialReason::UnknownPath.about(&names.join(", "));
-        let reason = format!("{}{suggestion}", denial.reply_text());
-        let reply = plain_error_reply(StatusCode::NOT_FOUND, Cause::DeniedByPolicy, &reason);
-        CompletedRequest {
-            remedy: Some(reason),
-            ..CompletedRequest::denied(reply, denial)
-        }
+        let denial = DenialReason::UnknownPath
+            .about(&names.join(", "))
+            .with_hint(suggestion);
+        let text = denial.reply_text();
+        let reply = plain_error_reply(StatusCode::NOT_FOUND, Cause::DeniedByPolicy, &text);
+        CompletedRequest::denied(reply, denial)
     }
 
     /// The denial of a request whose tree would be too large to make; none if it is small enough, or passed unread.
@@ -82,7 +77,6 @@ impl Proxy {
         );
         completed.cause = Some(Cause::DeniedByPolicy);
         completed.denial = Some(DenialReason::BodyTooLarge.about(&reason));
-        completed.remedy = Some(reason);
         Some(completed)
     }
 

@@ -70,8 +70,6 @@ pub(super) struct CompletedRequest {
     pub(super) recipient: Option<Msisdn>,
     pub(super) attempts: Vec<AttemptResult>,
     pub(super) diagnosis: Option<Diagnosis>,
-    /// What to do if there is no diagnosis, for the log; never contains the backend's own text.
-    pub(super) remedy: Option<String>,
     /// Why the sidecar itself denied it.
     pub(super) denial: Option<Denial>,
     /// How long ago the same message was answered, if this request is its duplicate.
@@ -96,7 +94,6 @@ impl CompletedRequest {
             recipient: None,
             attempts: Vec::new(),
             diagnosis: None,
-            remedy: None,
             denial: None,
             duplicate_age: None,
         }
@@ -178,7 +175,6 @@ impl CompletedRequest {
             remedy: self
                 .open_diagnosis()
                 .map(|diagnosis| diagnosis.remedy.as_str())
-                .or(self.remedy.as_deref())
                 .or(denial.as_deref()),
             duplicate_age: self.duplicate_age,
             duration,
