@@ -149,6 +149,7 @@ async function expectations({ proxy, watch, at, changed, seen, reloaded }) {
   return {
     'Codes that arrived': [[[{}, 14 / 16]]],
     'Codes that did not arrive': [[[{}, 2]]],
+    Connections: [['base-url', 'absolute', 'connect', 'unix'].map((entrypoint) => [{ entrypoint, instance }, 0]), [[{ instance }, 1024]], []],
     'Messages by result': [[[{ result: 'accepted' }, per(14)], [{ result: 'not-sent' }, per(2)], [{ result: 'message-rejected' }, per(1)], [{ result: 'in-doubt' }, 0]]],
     'Request duration': [[[{}, quantile(0.5, buckets('request_duration_seconds', { result: 'accepted' }))]], [[{}, quantile(0.95, buckets('request_duration_seconds', { result: 'accepted' }))]]],
     'Healthy providers of each route': [[[{ route: 'all', instance }, 2], [{ route: 'texts', instance }, 1]]],

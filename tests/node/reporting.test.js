@@ -76,7 +76,7 @@ test('a client that does not trust our CA is reported the same way', async (t) =
   assert.match((await status(proxy)).stdout.replace(/\s+/g, ' '), /1 request was denied at entrypoint connect \(ca-untrusted\), at .*NODE_EXTRA_CA_CERTS/);
 });
 
-test('a wrong path: the log line has the remedy that the backend gets, and not the path', async (t) => {
+test('a wrong path: the log line has the remedy that the backend gets, with the config, and not the path', async (t) => {
   const { proxy } = await stage(t, { services: ['playmobile'], config: JSON_LOG });
   const sent = { headers: { 'content-type': 'application/json' }, body: '{}' };
   const wrong = await call(`${proxy.url}/playmobile/send/998907654321?key=hunter22`, sent);
@@ -84,7 +84,9 @@ test('a wrong path: the log line has the remedy that the backend gets, and not t
   assert.deepEqual([wrong.status, typo.status], [403, 404]);
   const [first, second] = await lines(proxy, 'request denied', 2);
   assert.match(first.remedy, /a message is `POST \/broker-api\/send`/);
-  assert.ok(wrong.body.includes(JSON.stringify(first.remedy).slice(1, -1)), `${wrong.body}\n${first.remedy}`);
+  assert.ok(first.remedy.includes(`\`sms-sidecar reload --config ${proxy.file}\``), first.remedy);
+  const withoutConfig = first.remedy.replaceAll(` --config ${proxy.file}`, '').replaceAll(proxy.file, "the sidecar's config");
+  assert.ok(wrong.body.includes(JSON.stringify(withoutConfig).slice(1, -1)), `${wrong.body}\n${first.remedy}`);
   assert.match(second.remedy, /the providers are playmobile; did you mean \/playmobile\/\?/);
   assert.ok(typo.body.includes(second.remedy), typo.body);
   assert.doesNotMatch(proxy.output, /998907654321|hunter22/);
