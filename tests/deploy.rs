@@ -360,6 +360,10 @@ fn an_unknown_series_label_or_value_is_found() {
             "result is never lost",
         ),
         (
+            "sms_sidecar_notifications_total{result=\"accepted\"}",
+            "result is never accepted",
+        ),
+        (
             "sum by (provder) (sms_sidecar_balance)",
             "no series has a label provder",
         ),

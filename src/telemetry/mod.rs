@@ -56,7 +56,7 @@ pub use notification::{
     NotificationDelayed, NotificationDelivered, NotificationLoss, NotificationsLost,
 };
 pub use operator::{CommandKind, Operator, OperatorCommand};
-pub use reference::metrics_reference;
+pub use reference::{closed_values, metrics_reference};
 pub use request::{AttemptRecord, RequestFinished};
 pub use spans::{SpanDropReason, SpanReceiver, SpansDropped, SpansExported};
 pub use trace_context::{SpanId, TraceId, TraceParent};

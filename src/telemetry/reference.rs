@@ -125,8 +125,8 @@ fn label_values(family: &str, label: &str) -> String {
     )
 }
 
-/// The values of a label that has a closed list of them.
-fn closed_values(family: &str, label: &str) -> Option<Vec<&'static str>> {
+/// The values of the label of a series, if it has a closed list of them.
+pub fn closed_values(family: &str, label: &str) -> Option<Vec<&'static str>> {
     let values = match (family, label) {
         (_, "entrypoint") => Entrypoint::ALL.iter().map(|it| it.as_str()).collect(),
         (_, "operation") => Operation::ALL.iter().map(|it| it.as_str()).collect(),

@@ -9,13 +9,12 @@ use prometheus::Registry;
 use prometheus::proto::MetricType;
 use regex::Regex;
 use sms_sidecar::clock::SystemClock;
-use sms_sidecar::policy::HealthState;
 use sms_sidecar::secret::Version;
-use sms_sidecar::sms::{AttemptKind, Cause, Entrypoint, Operation, ProviderId, RequestResult};
+use sms_sidecar::sms::{Cause, ProviderId};
 use sms_sidecar::telemetry::{
     BalanceReported, CaExpiry, ConfigSummary, CredentialLoaded, Failover, MetricsSchema,
     RouteSummary, SpanDropReason, SpansDropped, SpansExported, Started, Telemetry, TokenExpiry,
-    VaultRead, VaultReadResult,
+    VaultRead, VaultReadResult, closed_values,
 };
 
 const RECORDING: &str = "deploy/prometheus/recording.rules.yml";
@@ -108,7 +107,7 @@ fn unknown_selectors(series: &str, selector: &str, labels: &BTreeSet<String>) ->
         if !labels.contains(&pair[1]) {
             found.push(format!("{series} has no label {}", &pair[1]));
         }
-        let known = values(&pair[1]);
+        let known = closed_values(series, &pair[1]);
         let unknown = pair[2]
             .split('|')
             .filter(|word| known.as_ref().is_some_and(|known| !known.contains(word)));
@@ -123,31 +122,6 @@ fn unknown_selectors(series: &str, selector: &str, labels: &BTreeSet<String>) ->
         );
     }
     found
-}
-
-/// The closed lists that labels take their values from; other labels are names of the config.
-fn values(label: &str) -> Option<Vec<&'static str>> {
-    Some(match label {
-        "operation" => Operation::ALL.iter().map(|it| it.as_str()).collect(),
-        "entrypoint" => Entrypoint::ALL.iter().map(|it| it.as_str()).collect(),
-        "kind" => AttemptKind::ALL.iter().map(|it| it.as_str()).collect(),
-        "cause" => Cause::ALL
-            .iter()
-            .map(|it| it.as_str())
-            .chain(["none"])
-            .collect(),
-        "family" => ["account", "message", "provider", "ours", "none"].to_vec(),
-        "outcome" => ["accepted", "rejected", "unsent", "unknown"].to_vec(),
-        "state" => HealthState::LABELS.to_vec(),
-        "result" => {
-            let requests = RequestResult::ALL.iter().map(|it| it.as_str());
-            requests
-                .chain(VaultReadResult::ALL.iter().map(|it| it.as_str()))
-                .chain(["ok", "failed"])
-                .collect()
-        }
-        _ => return None,
-    })
 }
 
 fn recorded() -> BTreeSet<String> {

@@ -41,7 +41,9 @@ pub(super) const fn reporting_delay(event: NotificationEvent) -> Duration {
     match event {
         NotificationEvent::ProviderCooldown => Duration::from_mins(2),
         NotificationEvent::ProviderFailing => Duration::from_mins(1),
-        NotificationEvent::ProviderWithoutCredential => Duration::from_secs(30),
+        NotificationEvent::ProviderWithoutCredential | NotificationEvent::RequestsDenied => {
+            Duration::from_secs(30)
+        }
         NotificationEvent::RouteBlocked => Duration::from_secs(5),
         // Since the token was issued: one that lives for less than a day always expires soon.
         NotificationEvent::TokenExpiring => Duration::from_hours(24),
@@ -51,6 +53,7 @@ pub(super) const fn reporting_delay(event: NotificationEvent) -> Duration {
         | NotificationEvent::TokenRenewed
         | NotificationEvent::CaExpiring
         | NotificationEvent::CaRenewed
+        | NotificationEvent::RequestsAccepted
         | NotificationEvent::Test => Duration::ZERO,
     }
 }
@@ -77,7 +80,9 @@ pub(super) fn observe(status: &Status) -> Vec<ObservedSubject> {
         condition: token_condition(provider, status),
     });
     let ca = without_expiry(NotificationSubject::LocalCa, ca_condition(status));
-    routes.chain(providers).chain(tokens).chain([ca]).collect()
+    let backend = without_expiry(NotificationSubject::Backend, backend_condition(status));
+    let alone = [ca, backend];
+    routes.chain(providers).chain(tokens).chain(alone).collect()
 }
 
 fn route_condition(route: &RouteStatus, status: &Status) -> SubjectCondition {
@@ -150,6 +155,29 @@ fn ca_condition(status: &Status) -> SubjectCondition {
         since: Some(expires_at.clone()),
         remedy: Some(format!("{renew}, then restart the backend")),
         ..Notification::new(event, NotificationSubject::LocalCa, &status.at)
+    }))
+}
+
+/// Denials that are forgotten, after an hour or by a reload, are over only when a message was accepted.
+fn backend_condition(status: &Status) -> SubjectCondition {
+    let Some(denial) = status.denials.first().filter(|_| status.denied.is_some()) else {
+        let accepted = status
+            .providers
+            .iter()
+            .any(|provider| sum(&provider.hour.accepted) > 0);
+        return if accepted {
+            SubjectCondition::Fine
+        } else {
+            SubjectCondition::Undecided
+        };
+    };
+    let event = NotificationEvent::RequestsDenied;
+    SubjectCondition::Problem(Box::new(Notification {
+        since: Some(denial.last_at.clone()),
+        cause: Some(denial.reason.clone()),
+        explanation: Some(denial.summary.clone()),
+        remedy: Some(denial.remedy.clone()),
+        ..Notification::new(event, NotificationSubject::Backend, &status.at)
     }))
 }
 

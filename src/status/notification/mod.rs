@@ -1,8 +1,8 @@
 //! Notifications: which changes of the status an operator gets a message about, how often, and its
 //! text. Pure: the module that posts them calls [`NotificationTracker::observe`] with each status.
 //!
-//! A notification has names of the config, causes, remedies and times. It never has a number or the
-//! text of a message, a value of a credential, or the words of a service.
+//! A notification has names of the config, causes, hosts, remedies and times. It never has a number or
+//! the text of a message, a value of a credential, or the words of a service.
 
 mod conditions;
 mod render;
@@ -25,6 +25,8 @@ pub enum NotificationSubject {
     Token(String),
     /// The local CA.
     LocalCa,
+    /// The backend, whose requests the sidecar denies.
+    Backend,
     /// The webhook itself.
     Webhook,
 }
@@ -34,7 +36,7 @@ impl NotificationSubject {
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Provider(name) | Self::Route(name) | Self::Token(name) => Some(name),
-            Self::LocalCa | Self::Webhook => None,
+            Self::LocalCa | Self::Backend | Self::Webhook => None,
         }
     }
 }
@@ -64,6 +66,10 @@ pub enum NotificationEvent {
     CaExpiring,
     /// There is a newer certificate.
     CaRenewed,
+    /// The sidecar itself denies the backend's requests.
+    RequestsDenied,
+    /// It accepts them again.
+    RequestsAccepted,
     /// An operator tests the webhook.
     Test,
 }
@@ -83,6 +89,8 @@ impl NotificationEvent {
             Self::TokenRenewed => "token-renewed",
             Self::CaExpiring => "ca-expiring",
             Self::CaRenewed => "ca-renewed",
+            Self::RequestsDenied => "requests-denied",
+            Self::RequestsAccepted => "requests-accepted",
             Self::Test => "test",
         }
     }
@@ -90,7 +98,7 @@ impl NotificationEvent {
     /// `error`: codes are lost or a backup carries them. `warning`: that may follow. `info`: it is over.
     pub const fn severity(self) -> &'static str {
         match self {
-            Self::ProviderQuarantined | Self::RouteBlocked => "error",
+            Self::ProviderQuarantined | Self::RouteBlocked | Self::RequestsDenied => "error",
             Self::ProviderCooldown
             | Self::ProviderFailing
             | Self::ProviderWithoutCredential
@@ -100,6 +108,7 @@ impl NotificationEvent {
             | Self::RouteRecovered
             | Self::TokenRenewed
             | Self::CaRenewed
+            | Self::RequestsAccepted
             | Self::Test => "info",
         }
     }
@@ -118,12 +127,14 @@ pub struct Notification {
     pub since: Option<String>,
     /// After a problem: how long it lasted, in seconds.
     pub lasted_seconds: Option<u64>,
-    /// Why.
+    /// Why: a cause, or the reason of a denial.
     pub cause: Option<String>,
     /// How certain the cause is.
     pub certainty: Option<String>,
     /// Other possible causes.
     pub alternatives: Vec<String>,
+    /// The reason of a denial as a sentence.
+    pub explanation: Option<String>,
     /// What to do.
     pub remedy: Option<String>,
     /// How often the problem began or ended since the last notification about the subject, if more than once.
@@ -142,6 +153,7 @@ impl Notification {
             cause: None,
             certainty: None,
             alternatives: Vec::new(),
+            explanation: None,
             remedy: None,
             changes: None,
         }
@@ -154,7 +166,13 @@ impl Notification {
 
     /// How many bytes its texts take in memory.
     pub fn size(&self) -> usize {
-        let texts = [&self.since, &self.cause, &self.certainty, &self.remedy];
+        let texts = [
+            &self.since,
+            &self.cause,
+            &self.certainty,
+            &self.explanation,
+            &self.remedy,
+        ];
         let texts = texts.into_iter().flatten().chain(&self.alternatives);
         let name = self.subject.name().unwrap_or_default();
         size_of::<Self>() + name.len() + self.at.len() + texts.map(String::len).sum::<usize>()

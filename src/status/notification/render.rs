@@ -8,8 +8,8 @@ use crate::diagnosis::format_duration;
 use crate::status::notification::{Notification, NotificationEvent};
 use crate::status::{cause_phrase, short_time};
 
-/// A longer remedy is cut: chats have limits, and the status has the whole text.
-const MAX_REMEDY_CHARS: usize = 1000;
+/// A longer text is cut: chats have limits, and the status has the whole text.
+const MAX_TEXT_CHARS: usize = 1000;
 /// This many digits in a row may be a phone number.
 const MIN_NUMBER_DIGITS: usize = 7;
 
@@ -51,6 +51,7 @@ impl Notification {
             "cause": self.cause,
             "certainty": self.certainty,
             "alternatives": self.alternatives,
+            "explanation": self.explanation_text(),
             "remedy": self.remedy_text(),
             "since": self.since,
             "lasted_seconds": self.lasted_seconds,
@@ -118,6 +119,17 @@ impl Notification {
             NotificationEvent::TokenRenewed => format!("The token of provider {name} was renewed."),
             NotificationEvent::CaExpiring => format!("The local CA expires at {time}."),
             NotificationEvent::CaRenewed => "The local CA was renewed.".to_owned(),
+            NotificationEvent::RequestsDenied => {
+                let reason = self.cause.as_deref().unwrap_or_default();
+                let explanation = self.explanation_text().unwrap_or_default();
+                format!("The sidecar denies the backend’s requests ({reason}): {explanation}.")
+            }
+            NotificationEvent::RequestsAccepted => {
+                format!(
+                    "The sidecar accepts the backend’s messages again{}.",
+                    self.lasted()
+                )
+            }
             NotificationEvent::Test => "This is a test: notifications arrive here.".to_owned(),
         }
     }
@@ -137,15 +149,22 @@ impl Notification {
         })
     }
 
-    /// The remedy, cut and without anything that may be a phone number.
-    fn remedy_text(&self) -> Option<String> {
-        let remedy = self.remedy.as_deref()?;
-        let cut = remedy.char_indices().nth(MAX_REMEDY_CHARS);
-        let end = cut.map_or(remedy.len(), |(end, _)| end);
-        let mark = if cut.is_some() { "…" } else { "" };
-        let kept = conceal_numbers(remedy.get(..end).unwrap_or_default());
-        Some(kept + mark).filter(|text| !text.is_empty())
+    fn explanation_text(&self) -> Option<String> {
+        short_text(self.explanation.as_deref()?)
     }
+
+    fn remedy_text(&self) -> Option<String> {
+        short_text(self.remedy.as_deref()?)
+    }
+}
+
+/// The text, cut and without anything that may be a phone number; none if it is empty.
+fn short_text(text: &str) -> Option<String> {
+    let cut = text.char_indices().nth(MAX_TEXT_CHARS);
+    let end = cut.map_or(text.len(), |(end, _)| end);
+    let mark = if cut.is_some() { "…" } else { "" };
+    let kept = conceal_numbers(text.get(..end).unwrap_or_default());
+    Some(kept + mark).filter(|text| !text.is_empty())
 }
 
 /// Replaces long runs of digits.

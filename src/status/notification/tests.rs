@@ -7,7 +7,8 @@ use serde_json::json;
 use super::*;
 use crate::clock::Moment;
 use crate::status::{
-    ConfigStatus, ProviderStatus, RecentFailures, RouteStatus, SendsLastHour, Status,
+    ConfigStatus, DenialStatus, DeniedRequests, ProviderStatus, RecentFailures, RouteStatus,
+    SendsLastHour, Status,
 };
 
 const INTERVAL: Duration = Duration::from_mins(5);
@@ -311,4 +312,44 @@ fn a_remedy_is_cut_and_shows_no_phone_number() {
     );
     assert!(body.chars().count() < 2000 && body.contains('…'), "{body}");
     assert!(seen.size() > 6000);
+}
+
+#[test]
+fn a_backend_whose_requests_are_denied_is_reported_until_a_message_is_accepted() {
+    let mut watch = watch();
+    assert_eq!(watch.events(60), [""; 0]);
+    watch.status.denied = Some(DeniedRequests {
+        denied: 3,
+        requests: 3,
+    });
+    watch.status.denials = vec![DenialStatus {
+        reason: "ca-missing".to_owned(),
+        count: 3,
+        summary: "CONNECT to 998901234567.example needs a local CA, and none is in force"
+            .to_owned(),
+        remedy: "run sms-sidecar init".to_owned(),
+        ..DenialStatus::default()
+    }];
+    assert_eq!(watch.events(30), [""; 0], "one request can be a mistake");
+    let [denied] = watch.pass(600).try_into().unwrap();
+    let body = denied.render(&NotificationFormat::Json, "web-1");
+    assert_eq!(body["event"], "requests-denied");
+    assert_eq!(body["severity"], "error");
+    assert_eq!(body["cause"], "ca-missing");
+    assert_eq!(
+        body["summary"],
+        "The sidecar denies the backend’s requests (ca-missing): CONNECT to ….example needs a local CA, and none is in force."
+    );
+    assert_eq!(body["remedy"], "run sms-sidecar init");
+
+    // After an hour, or a reload, the denials are forgotten. That repairs nothing.
+    watch.status.denied = None;
+    watch.status.denials.clear();
+    assert_eq!(watch.events(600), [""; 0]);
+    watch.status.providers[0].hour = SendsLastHour {
+        accepted: vec![0, 1],
+        ..SendsLastHour::default()
+    };
+    let [end] = watch.pass(600).try_into().unwrap();
+    assert_eq!(end.event, NotificationEvent::RequestsAccepted);
 }

@@ -174,6 +174,9 @@ const fn recovery_of(event: NotificationEvent) -> NotificationEvent {
         NotificationEvent::CaExpiring | NotificationEvent::CaRenewed => {
             NotificationEvent::CaRenewed
         }
+        NotificationEvent::RequestsDenied | NotificationEvent::RequestsAccepted => {
+            NotificationEvent::RequestsAccepted
+        }
         NotificationEvent::ProviderQuarantined
         | NotificationEvent::ProviderCooldown
         | NotificationEvent::ProviderFailing
