@@ -119,19 +119,18 @@ impl Notification {
             NotificationEvent::TokenRenewed => format!("The token of provider {name} was renewed."),
             NotificationEvent::CaExpiring => format!("The local CA expires at {time}."),
             NotificationEvent::CaRenewed => "The local CA was renewed.".to_owned(),
-            NotificationEvent::RequestsDenied => {
-                let reason = self.cause.as_deref().unwrap_or_default();
-                let explanation = self.explanation_text().unwrap_or_default();
-                format!("The sidecar denies the backend’s requests ({reason}): {explanation}.")
-            }
+            NotificationEvent::RequestsDenied => self.denied_requests(),
             NotificationEvent::RequestsAccepted => {
-                format!(
-                    "The sidecar accepts the backend’s messages again{}.",
-                    self.lasted()
-                )
+                format!("The sidecar accepts messages again{}.", self.lasted())
             }
             NotificationEvent::Test => "This is a test: notifications arrive here.".to_owned(),
         }
+    }
+
+    fn denied_requests(&self) -> String {
+        let reason = self.cause.as_deref().unwrap_or_default();
+        let explanation = self.explanation_text().unwrap_or_default();
+        format!("The sidecar denies the backend’s requests ({reason}): {explanation}.")
     }
 
     /// `: credential-rejected (likely)`.
