@@ -32,6 +32,7 @@ struct Greeter(Sender<&'static str>);
 
 impl ConnectionService for Greeter {
     async fn serve<S: Stream>(&self, mut stream: S, peer: Peer, drain: Drain) {
+        let _connection = drain.track_connection();
         let flight = drain.track_request();
         let kind = if peer.address.is_some() {
             "tcp"
@@ -51,8 +52,13 @@ impl ConnectionService for Greeter {
             drain.wait_for(Phase::Draining).await;
             stream.write_all(b"goodbye\n").await.unwrap();
             stream.flush().await.unwrap();
+            // The request has ended; what is left of the response follows when the client has read so far.
+            drop(flight);
+            drain.wait_for(Phase::Closing).await;
+            stream.read_u8().await.unwrap();
+            stream.write_all(b"end\n").await.unwrap();
+            stream.flush().await.unwrap();
         }
-        drop(flight);
     }
 }
 
@@ -125,6 +131,10 @@ fn the_server_serves_reloads_and_drains() {
     kill_process(getpid(), Signal::TERM).unwrap();
     assert_eq!(line(&mut tcp), "goodbye\n");
     assert_eq!(line(&mut unix), "goodbye\n");
+    tcp.write_all(b"!").unwrap();
+    assert_eq!(line(&mut tcp), "end\n");
+    unix.write_all(b"!").unwrap();
+    assert_eq!(line(&mut unix), "end\n");
     let mut last = [receive(&received), receive(&received)];
     last.sort_unstable();
     assert_eq!(last, ["SIGTERM", "background"]);

@@ -79,6 +79,7 @@ impl CredentialCache {
         shutdown: impl Future<Output = ()> + Send,
     ) {
         let mut watch = FolderWatch::new(self, touched);
+        // The first tick comes at once, and begins to watch.
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut shutdown = std::pin::pin!(shutdown);
@@ -166,12 +167,10 @@ impl FolderWatch {
             });
             concerned.for_each(|(vault, _)| touched.add(vault));
         };
-        let mut watch = Self {
+        Self {
             watcher: notify::recommended_watcher(on_event).ok(),
             pending: wanted,
-        };
-        watch.watch_pending();
-        watch
+        }
     }
 
     /// Watches the folders that could not be watched before.

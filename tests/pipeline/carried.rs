@@ -9,7 +9,7 @@ use sms_sidecar::net::entrypoint::{EntrypointTarget, RequestHandler};
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::secret::SecretString;
 
-use crate::fake::{Fake, refuses, say, takes};
+use crate::fake::{Fake, Gate, refuses, say, takes};
 use crate::stage::{Stage, body, get, header, host, message, post, provider, route, with};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef-01234567-0123-0123-0123-0123456789ab";
@@ -366,6 +366,68 @@ async fn observe_keeps_the_path_that_the_backend_named() {
     stage.ask(crate::stage::playmobile("m", "t")).await;
     let lines: Vec<String> = a.got().iter().map(|got| got.line.clone()).collect();
     assert_eq!(lines, ["POST /v9/api/send HTTP/1.1"; 3]);
+}
+
+/// What the backend requested is named without what may be a number or a secret.
+#[tokio::test]
+async fn a_wrong_path_is_the_backends_to_correct() {
+    let a = Fake::open(|_, _| say(404, "")).await;
+    let config =
+        "mode = \"observe\"\n".to_owned() + &provider("a", "playmobile", &a, "") + &route("a", "");
+    let stage = Stage::open(&config);
+    let shown = async || {
+        let own = stage.provider_status("a").await;
+        [own["cause"].clone(), own["remedy"].clone()]
+    };
+    let mut request = crate::stage::playmobile("m", "t");
+    request.path = "/playmobile/998907654321/send".into();
+    stage.ask(request).await;
+    assert_eq!(
+        shown().await,
+        [
+            "endpoint-wrong",
+            "the backend requested POST /…/send; a's message is POST /broker-api/send: \
+             correct the backend's base URL"
+        ]
+    );
+    stage.ask(crate::stage::playmobile("m", "t")).await;
+    let [cause, remedy] = shown().await;
+    assert_eq!(cause, "endpoint-wrong");
+    assert!(
+        !remedy.to_string().contains("the backend requested"),
+        "the path is right, so it is the config's URL: {remedy}"
+    );
+}
+
+#[tokio::test]
+async fn a_request_whose_login_took_its_time_is_not_sent() {
+    let gate = Gate::closed();
+    let shut = gate.clone();
+    let a = Fake::open(move |got, _| {
+        if got.line.contains("/auth/login") {
+            say(200, r#"{"data":{"token":"a.b.c"}}"#).behind(&shut)
+        } else {
+            say(200, r#"{"data":{"balance":1},"status":"success"}"#)
+        }
+    })
+    .await;
+    let stage = Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "")));
+    let limit = || stage.ask(get("/eskiz/api/user/get-limit"));
+    let late = async {
+        a.wait_for_requests(1).await;
+        stage.pass(Duration::from_secs(30));
+        gate.open();
+    };
+    let (reply, ()) = tokio::join!(limit(), late);
+    assert_eq!(
+        (
+            reply.status.as_u16(),
+            header(&reply, "x-sms-sidecar-cause"),
+            a.at("/user/get-limit")
+        ),
+        (502, "timeout", 0)
+    );
+    assert_eq!(limit().await.status.as_u16(), 200);
 }
 
 #[tokio::test]

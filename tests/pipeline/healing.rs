@@ -641,6 +641,10 @@ async fn requests_waiting_for_a_lost_login_do_not_each_retry_it() {
 async fn a_token_is_renewed_before_it_expires() {
     let (a, b, stage) = eskiz(service("sign")).await;
     stage.send("one").await;
+    let own = stage.provider_status("a").await;
+    let ends: jiff::Timestamp = own["token_expires_at"].as_str().unwrap().parse().unwrap();
+    let left = ends.duration_since(jiff::Timestamp::now());
+    assert!((29..=30).contains(&(left.as_hours() / 24)), "{own}");
     stage.pass(Duration::from_hours(26 * 24));
     stage.send("two").await;
     assert_eq!(a.at("/auth/login"), 1);

@@ -145,6 +145,29 @@ async fn known_addresses_serve_while_the_resolver_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_observer_holds_up_no_other_lookup() {
+    let mut resolver = resolver(&[
+        (Step::Found("192.0.2.1"), Step::NotFound),
+        (Step::Failed, Step::Failed),
+        (Step::Found("192.0.2.1"), Step::NotFound),
+    ]);
+    let (report, mut free) = tokio::sync::mpsc::unbounded_channel();
+    let known = Arc::clone(&resolver.known);
+    resolver.set_observer(Arc::new(move |_| {
+        report.send(known.try_lock().is_ok()).unwrap();
+    }));
+    for _ in 0..3 {
+        resolved(&resolver).await.unwrap();
+        tokio::time::advance(RETRY_INTERVAL).await;
+    }
+    assert_eq!(
+        (free.recv().await, free.recv().await),
+        (Some(true), Some(true)),
+        "at the failure, and at its end"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn known_addresses_expire_and_a_missing_name_is_believed() {
     let old = resolver(&[
         (Step::Found("192.0.2.1"), Step::NotFound),

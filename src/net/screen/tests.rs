@@ -214,6 +214,25 @@ fn bad_requests_that_the_library_lets_through_are_rejected() {
 }
 
 #[test]
+fn a_connection_option_is_named_without_odd_characters() {
+    let named = |option: &str| {
+        let headers = [("host", "x"), ("connection", option), (option, "1")];
+        judged(HERE, "POST", "/x", &headers).unwrap_err()
+    };
+    let long = format!("x-{}", "a".repeat(60));
+    for (option, shown) in [
+        ("X-Api-Key", "x-api-key"),
+        ("x!api$key", "xapikey"),
+        (&long, &long[..40]),
+    ] {
+        assert_eq!(
+            named(option),
+            ScreenError::ConnectionOption(shown.to_owned())
+        );
+    }
+}
+
+#[test]
 fn https_in_clear_is_for_this_machine_only() {
     let ask = |way| judged(way, "POST", "https://api.test/", &[("host", "api.test")]);
     assert!(ask(HERE).is_ok());

@@ -74,9 +74,6 @@ impl BackgroundService for BackgroundTask {
 
 /// Creates the missing folder of a socket, writable by its owner only.
 pub(super) fn create_socket_folder(path: &Path) -> io::Result<()> {
-    if path.as_os_str().is_empty() || path.is_dir() {
-        return Ok(());
-    }
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o755)

@@ -425,8 +425,19 @@ async fn an_entry_that_keeps_changing_is_not_used() {
 async fn a_file_is_used_when_its_writer_has_finished() {
     let folder = tempfile::tempdir().unwrap();
     let field = folder.path().join("p");
-    std::fs::write(&field, "canary-old").unwrap();
-    let source: Arc<dyn VaultSource> = Arc::new(Directory::new(folder.path().to_owned()));
+    let directory = Directory::new(folder.path().to_owned());
+    let variables = folder.path().join(".env");
+    let env = Env::from_file(variables.clone());
+    tokio::join!(
+        assert_read_when_finished(&field, "", Arc::new(directory)),
+        assert_read_when_finished(&variables, "p=", Arc::new(env)),
+    );
+}
+
+/// `file` holds the field `p` after `name`.
+async fn assert_read_when_finished(file: &Path, name: &str, source: Arc<dyn VaultSource>) {
+    let write = |value: &str| std::fs::write(file, format!("{name}{value}")).unwrap();
+    write("canary-old");
     let sources = BTreeMap::from([("local".to_owned(), source)]);
     let cache =
         CredentialCache::with_sources(sources, Arc::new(SystemClock::start()), Box::new(|_| ()));
@@ -436,18 +447,20 @@ async fn a_file_is_used_when_its_writer_has_finished() {
         ..reference()
     };
     cache.get(&needed).await.unwrap();
-    std::fs::write(&field, "").unwrap();
+    write("");
     let writer = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        std::fs::write(&field, "canary-ne").unwrap();
+        write("canary-ne");
         tokio::time::sleep(Duration::from_millis(300)).await;
-        std::fs::write(&field, "canary-new").unwrap();
+        write("canary-new");
     };
     let (read, ()) = join(cache.reread(&needed, Version(1)), writer).await;
     let read = read.unwrap();
     assert_eq!(
         (read.expose("p"), read.version),
-        (Some("canary-new"), Version(2))
+        (Some("canary-new"), Version(2)),
+        "{}",
+        file.display()
     );
 }
 

@@ -86,6 +86,16 @@ async fn invalid_output_is_reported_without_quoting_it() {
 }
 
 #[tokio::test]
+async fn output_up_to_the_limit_is_read() {
+    let script = |bytes: u64| {
+        let rest = bytes - r#"{"a":""}"#.len() as u64;
+        format!(r#"printf '{{"a":"'; head -c {rest} /dev/zero | tr '\0' x; printf '"}}'"#)
+    };
+    assert!(says(&script(MAX_OUTPUT)).await.is_ok());
+    assert!(says(&script(MAX_OUTPUT + 1)).await.is_err());
+}
+
+#[tokio::test]
 async fn standard_error_is_not_shown_and_does_not_block_the_command() {
     let error = says("set -x; : password-canary; head -c 1048576 /dev/zero >&2; exit 1")
         .await

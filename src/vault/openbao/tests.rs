@@ -216,15 +216,17 @@ async fn every_odd_response_has_its_error_and_shows_no_value() {
         let folder = tempfile::tempdir().unwrap();
         fake.says("auth/approle/login", 200, LOGIN)
             .says("secret/data/sms/x", status, body);
-        let error = vault(&fake, &folder, KvVersion::V2)
-            .await
-            .read("sms/x")
-            .await
-            .unwrap_err();
+        let settings = settings(&fake, Some(KvVersion::V2), approle(&folder, false)).await;
+        let vault = OpenBao::new(&settings, &clock());
+        let error = vault.read("sms/x").await.unwrap_err();
         assert_eq!(error.result(), kind, "{status}: {error}");
         assert!(
             error.to_string().contains(expected) && !error.to_string().contains("canary"),
             "{status}: {error}"
+        );
+        assert!(
+            error.to_string().contains(&settings.address),
+            "{status} of which server: {error}"
         );
         assert_eq!(
             fake.asked.lock().unwrap().len(),
