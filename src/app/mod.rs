@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::admin::{Admin, Pages, Readiness, serve_connection};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigKey};
+use crate::diagnosis::complete_commands;
 use crate::net::ca::{ActiveCa, Ca};
 use crate::net::drain::{Drain, Phase};
 use crate::net::entrypoint::{EntrypointSetup, ProxyService};
@@ -87,7 +88,7 @@ impl ProcessContext {
     }
 
     fn credential_cache(&self, loaded: &Config) -> CredentialCache {
-        let sink = vault_read_sink(&self.telemetry);
+        let sink = vault_read_sink(&self.telemetry, loaded.file().to_owned());
         CredentialCache::new(&loaded.vault, Arc::clone(&self.clock), sink)
     }
 
@@ -382,7 +383,7 @@ impl ConnectionService for AdminService {
 }
 
 /// Emits an event for each read of a vault.
-fn vault_read_sink(telemetry: &Arc<Telemetry>) -> ReadEventSink {
+fn vault_read_sink(telemetry: &Arc<Telemetry>, config: String) -> ReadEventSink {
     let telemetry = Arc::clone(telemetry);
     Box::new(move |event| {
         let (result, problem) = match event.outcome {
@@ -393,7 +394,10 @@ fn vault_read_sink(telemetry: &Arc<Telemetry>) -> ReadEventSink {
                     .first()
                     .map(|warning| format!("field `{}` {}", warning.field, warning.problem)),
             ),
-            ReadOutcome::Failed(error) => (error.result(), Some(error.to_string())),
+            ReadOutcome::Failed(error) => {
+                let problem = complete_commands(&error.to_string(), &config);
+                (error.result(), Some(problem))
+            }
         };
         VaultRead {
             vault: event.vault,

@@ -1,7 +1,7 @@
 //! `sms-sidecar ca`: creates, shows and renews the local CA for exactly the hosts of the configured
 //! providers. The key is never shown.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +13,7 @@ use crate::cli::load_config;
 use crate::cli::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
+use crate::diagnosis::complete_commands;
 use crate::net::CaSettings;
 use crate::net::ca::{self, CaCreateMode};
 
@@ -55,6 +56,13 @@ struct ValidityArgs {
     days: u32,
 }
 
+impl Args {
+    /// The config that it was given.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        Some(&self.config)
+    }
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = load_config(&args.config)?;
     let settings = loaded.ca.as_ref().with_context(|| {
@@ -77,7 +85,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::verbatim(state.json());
     } else {
-        output::line(state.text());
+        output::line(complete_commands(&state.text(), loaded.file()));
     }
     if !matches!(args.action, CaAction::Show) && !args.json {
         output::line(format_args!(

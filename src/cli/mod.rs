@@ -28,6 +28,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::layout::Target;
 use crate::config::Config;
+use crate::diagnosis::complete_commands;
 use crate::harden;
 
 /// Version and commit, as `--version` and `build_info` show them.
@@ -141,13 +142,13 @@ fn protect_process(command: &Command) -> anyhow::Result<()> {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(args) => check::run(&args),
-        Command::Ca(args) => ca::run(&args),
+        Command::Ca(args) => with_config(ca::run(&args), args.config()),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => Ok(config::run(&args)),
         Command::Dialects(args) => dialects::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Run(args) => run::run(&args),
-        Command::Vault(args) => vault::run(&args),
+        Command::Vault(args) => with_config(vault::run(&args), args.config()),
         Command::Demo(args) => demo::run(&args),
         Command::Send(args) => control::send(&args),
         Command::Status(args) => status::run(&args),
@@ -156,6 +157,18 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Reload(args) => control::reload(&args),
         Command::Wrap(args) => wrap::run(&args),
     }
+}
+
+/// The commands in an error get the config that the command was given.
+fn with_config(
+    result: anyhow::Result<ExitCode>,
+    config: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    let config = config.map(|config| config.display().to_string());
+    result.map_err(|error| {
+        let text = render_error_chain(&error);
+        anyhow::Error::msg(complete_commands(&text, &config.unwrap_or_default()))
+    })
 }
 
 /// An error with its sources, outermost first; a source that the text already contains is left out.

@@ -100,6 +100,13 @@ enum VaultAction {
     ImportEnv(import::Args),
 }
 
+impl Args {
+    /// The config that it was given; none: the vault was named by its files.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.location.config.as_deref()
+    }
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = args.location.load_config()?;
     let vault = args.location.open(loaded.as_ref())?;

@@ -13,6 +13,7 @@ use crate::config::descriptions::{
     description_sources, failed_dialects, is_consequence, override_warnings,
 };
 use crate::config::{Config, ConfigKey, check_text};
+use crate::diagnosis::format_command;
 use crate::dialect::{Catalog, SourceFile};
 use crate::file_error::{FileProblem, describe_read_error};
 use crate::net::{CaSettings, ca, file_limit};
@@ -289,7 +290,11 @@ fn uncovered_host(loaded: &Config, host: &str) -> Problem {
     let what = format!(
         "the CA does not cover {host}: the backend will reject the sidecar's certificate for it"
     );
-    let help = "`sms-sidecar ca renew` makes one that does; then `sms-sidecar reload`, and restart the backend: it reads the CA once";
+    let renew = format_command("ca renew", loaded.file());
+    let reload = format_command("reload", loaded.file());
+    let help = format!(
+        "{renew} makes one that does; then {reload}, and restart the backend: it reads the CA once"
+    );
     loaded.warning(&ConfigKey::Ca, what).with_help(help)
 }
 

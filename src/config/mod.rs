@@ -22,6 +22,7 @@ mod vaults;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::diagnosis::complete_commands;
 use crate::dialect::Catalog;
 use crate::net::{CaSettings, Limits, Listen};
 use crate::notify;
@@ -99,11 +100,13 @@ impl Config {
 
     /// An error at `key`.
     pub fn error(&self, key: &ConfigKey, what: impl Into<String>) -> Problem {
+        let what = complete_commands(&what.into(), &self.file);
         Problem::error(&self.file, self.spans.get(key).cloned(), what)
     }
 
     /// A warning at `key`.
     pub fn warning(&self, key: &ConfigKey, what: impl Into<String>) -> Problem {
+        let what = complete_commands(&what.into(), &self.file);
         Problem::warning(&self.file, self.spans.get(key).cloned(), what)
     }
 }

@@ -143,12 +143,55 @@ const MALFORMED: &str = "put {fields} as {console} shows {them} into {entry}{soo
 
 /// A command that can be pasted: with `--config` if the config is not at the default path.
 pub fn format_command(arguments: &str, config: &str) -> String {
-    let option = if config.is_empty() || config == DEFAULT_CONFIG_PATH {
+    format!("`sms-sidecar {arguments}{}`", config_option(config))
+}
+
+fn config_option(config: &str) -> String {
+    if config.is_empty() || config == DEFAULT_CONFIG_PATH {
         String::new()
     } else {
         format!(" --config {config}")
-    };
-    format!("`sms-sidecar {arguments}{option}`")
+    }
+}
+
+/// The subcommands that take `--config`.
+const CONFIG_COMMANDS: [&str; 11] = [
+    "ca", "check", "doctor", "pause", "reload", "resume", "run", "send", "status", "vault", "wrap",
+];
+
+/// The text with `--config` in each command that lacks it. Modules that do not know the config name commands without it;
+/// those that show their texts complete them.
+pub fn complete_commands(text: &str, config: &str) -> String {
+    let option = config_option(config);
+    let parts: Vec<String> = text
+        .split('`')
+        .enumerate()
+        .map(|(place, part)| {
+            if place % 2 == 1 && lacks_config(part) {
+                insert_option(part, &option)
+            } else {
+                part.to_owned()
+            }
+        })
+        .collect();
+    parts.join("`")
+}
+
+fn lacks_config(command: &str) -> bool {
+    let subcommand = command
+        .strip_prefix("sms-sidecar ")
+        .and_then(|rest| rest.split(' ').next());
+    subcommand.is_some_and(|name| CONFIG_COMMANDS.contains(&name))
+        && !command.contains(" --config")
+        && !command.contains(" --control")
+}
+
+/// What follows `--` belongs to another program.
+fn insert_option(command: &str, option: &str) -> String {
+    match command.split_once(" -- ") {
+        Some((ours, theirs)) => format!("{ours}{option} -- {theirs}"),
+        None => format!("{command}{option}"),
+    }
 }
 
 /// The remedy for the most probable cause, with its placeholders filled.

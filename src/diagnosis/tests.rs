@@ -680,3 +680,39 @@ fn an_untrusted_certificate_is_not_one_of_the_401s() {
         "it is out until it is put right"
     );
 }
+
+#[test]
+fn a_command_without_its_config_gets_it() {
+    let complete = |text: &str| complete_commands(text, "/c.toml");
+    for (text, expected) in [
+        (
+            "x; `sms-sidecar ca init` makes it, then `sms-sidecar run`",
+            "x; `sms-sidecar ca init --config /c.toml` makes it, then `sms-sidecar run --config /c.toml`",
+        ),
+        (
+            "`sms-sidecar wrap -- npm start`",
+            "`sms-sidecar wrap --config /c.toml -- npm start`",
+        ),
+        (
+            "`sms-sidecar ca show --config /d.toml`",
+            "`sms-sidecar ca show --config /d.toml`",
+        ),
+        (
+            "`sms-sidecar status --control /s`",
+            "`sms-sidecar status --control /s`",
+        ),
+        (
+            "`sms-sidecar dialects`, `chmod 600 x`",
+            "`sms-sidecar dialects`, `chmod 600 x`",
+        ),
+        ("sms-sidecar run; an odd `", "sms-sidecar run; an odd `"),
+    ] {
+        assert_eq!(complete(text), expected);
+        assert_eq!(
+            complete(expected),
+            expected,
+            "completing again changes nothing"
+        );
+        assert_eq!(complete_commands(text, DEFAULT_CONFIG_PATH), text);
+    }
+}

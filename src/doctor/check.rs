@@ -1,7 +1,7 @@
 //! What one check came to: a mark, what speaks for it, what to do. Plain values, so that what is
 //! judged can be tested without asking anybody.
 
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{Diagnosis, complete_commands};
 use crate::sms::{Cause, Certainty};
 
 /// From best to worst; the worst one decides the exit code.
@@ -45,6 +45,15 @@ pub(crate) struct Check {
 }
 
 impl Check {
+    /// Adds the config to the commands of modules that do not know it.
+    pub(crate) fn complete_commands(&mut self, config: &str) {
+        self.evidence = complete_commands(&self.evidence, config);
+        self.remedy = self
+            .remedy
+            .take()
+            .map(|remedy| complete_commands(&remedy, config));
+    }
+
     pub(crate) fn ok(name: &'static str, evidence: impl Into<String>) -> Self {
         Self {
             subject: String::new(),

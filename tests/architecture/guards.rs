@@ -109,3 +109,48 @@ fn breaches(file: &str, text: &str) -> Vec<String> {
     }
     found
 }
+
+/// The rooms that do not know the config and name commands without it, and what completes their texts.
+const UNCOMPLETED_COMMANDS: &[&str] = &[
+    "src/vault/",
+    "src/net/",
+    "src/doctor/",
+    "src/cli/",
+    "src/telemetry/notification.rs",
+    "src/diagnosis/",
+];
+
+/// Elsewhere a command in a text is made by `format_command`, or says `--config` itself.
+#[test]
+fn a_command_in_a_text_has_its_config() {
+    let found: Vec<String> = files()
+        .iter()
+        .filter(|file| {
+            !UNCOMPLETED_COMMANDS
+                .iter()
+                .any(|room| file.name().starts_with(room))
+        })
+        .flat_map(|file| bare_commands(&file.name(), &file.text))
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    assert_eq!(
+        bare_commands("x", "let a = \"run `sms-sidecar ca init`\";").len(),
+        1
+    );
+    assert!(bare_commands("x", "/// `sms-sidecar ca init`").is_empty());
+}
+
+fn bare_commands(file: &str, text: &str) -> Vec<String> {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    code.lines()
+        .zip(1..)
+        .filter(|(line, _)| {
+            let is_comment = line.trim_start().starts_with("//");
+            let takes_config = ["ca", "check", "doctor", "run", "vault", "resume", "reload"]
+                .iter()
+                .any(|name| line.contains(&format!("`sms-sidecar {name} ")));
+            !is_comment && takes_config && !line.contains("--config")
+        })
+        .map(|(line, number)| format!("{file}:{number}: {}", line.trim()))
+        .collect()
+}

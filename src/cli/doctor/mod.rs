@@ -145,6 +145,9 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<ControlRe
     }
     let sent = send_requested_message(args, &loaded, &running).await?;
     checks.extend(sent.as_ref().map(|answer| message_check(args, answer)));
+    for check in &mut checks {
+        check.complete_commands(&file);
+    }
     Ok((checks, sent))
 }
 
