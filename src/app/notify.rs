@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::config::{Config, ConfigKey};
+use crate::diagnosis::format_command;
 use crate::net::server::Server;
 use crate::notify::{self, Notifier, NotifyDeps};
 use crate::problem::ProblemReport;
@@ -16,11 +17,14 @@ impl App {
         let current = self.notifier.subscribe();
         let telemetry = Arc::clone(&self.process.telemetry);
         let clock = Arc::clone(&self.process.clock);
+        let config = self.process.config_file.display().to_string();
+        let test_command = format_command("doctor --notify-test", &config);
         server.add_background("notify", move |drain| {
             let deps = NotifyDeps {
                 telemetry,
                 clock,
                 drain,
+                test_command,
             };
             notify::run(current, deps)
         });

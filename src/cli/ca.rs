@@ -13,7 +13,6 @@ use crate::cli::load_config;
 use crate::cli::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
-use crate::diagnosis::complete_commands;
 use crate::net::CaSettings;
 use crate::net::ca::{self, CaCreateMode};
 
@@ -58,8 +57,8 @@ struct ValidityArgs {
 
 impl Args {
     /// The config that it was given.
-    pub(crate) fn config(&self) -> Option<&Path> {
-        Some(&self.config)
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
     }
 }
 
@@ -85,7 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::verbatim(state.json());
     } else {
-        output::line(complete_commands(&state.text(), loaded.file()));
+        output::line(state.text());
     }
     if !matches!(args.action, CaAction::Show) && !args.json {
         output::line(format_args!(

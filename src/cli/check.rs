@@ -27,11 +27,12 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "FILE",
+        value_parser = crate::cli::absolute_path,
         default_value = "/etc/sms-sidecar/config.toml"
     )]
     config: PathBuf,
     /// The config file, without `--config`.
-    #[arg(value_name = "FILE", conflicts_with = "config")]
+    #[arg(value_name = "FILE", value_parser = crate::cli::absolute_path, conflicts_with = "config")]
     file: Option<PathBuf>,
     /// Also read every credential and check its form.
     #[arg(long)]
@@ -41,8 +42,15 @@ pub(crate) struct Args {
     json: bool,
 }
 
+impl Args {
+    /// The config that it was given.
+    pub(crate) fn config(&self) -> &Path {
+        self.file.as_ref().unwrap_or(&self.config)
+    }
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = args.file.as_ref().unwrap_or(&args.config);
+    let config = args.config();
     if let Err(error) = std::fs::metadata(config) {
         bail!(
             "the config cannot be used: {}",

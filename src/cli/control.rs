@@ -82,6 +82,27 @@ pub(crate) struct ReloadArgs {
     sidecar: ControlArgs,
 }
 
+impl SendArgs {
+    /// The config that it was given.
+    pub(crate) fn config(&self) -> &Path {
+        self.sidecar.config()
+    }
+}
+
+impl ProviderArgs {
+    /// The config that it was given.
+    pub(crate) fn config(&self) -> &Path {
+        self.sidecar.config()
+    }
+}
+
+impl ReloadArgs {
+    /// The config that it was given.
+    pub(crate) fn config(&self) -> &Path {
+        self.sidecar.config()
+    }
+}
+
 /// Exit code: 0 the message was accepted; 1 it was not.
 pub(crate) fn send(args: &SendArgs) -> anyhow::Result<ExitCode> {
     if Msisdn::parse(&args.to).is_err() {
@@ -150,6 +171,11 @@ fn render_reload(report: &ReloadReport) -> String {
 }
 
 impl ControlArgs {
+    /// The config that it was given.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// Sends one request to the control socket; returns the report.
     pub(crate) fn request<T: DeserializeOwned>(
         &self,
@@ -192,7 +218,7 @@ impl ControlArgs {
         };
         let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
         output::note(format_args!(
-            "{yellow}warning{yellow:#}: {file} has {} error(s) and cannot be loaded, see `sms-sidecar check --config {file}`; the request goes to the sidecar at {}, which runs with an earlier config",
+            "{yellow}warning{yellow:#}: {file} has {} error(s) and cannot be loaded, see `sms-sidecar check`; the request goes to the sidecar at {}, which runs with an earlier config",
             broken.error_count(),
             socket.display()
         ));

@@ -28,7 +28,6 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::layout::Target;
 use crate::config::Config;
-use crate::diagnosis::complete_commands;
 use crate::harden;
 
 /// Version and commit, as `--version` and `build_info` show them.
@@ -83,6 +82,25 @@ enum Command {
     Wrap(wrap::Args),
 }
 
+impl Command {
+    /// The config that it was given or reads by default.
+    fn config(&self) -> Option<&Path> {
+        match self {
+            Self::Check(args) => Some(args.config()),
+            Self::Ca(args) => Some(args.config()),
+            Self::Doctor(args) => Some(args.config()),
+            Self::Run(args) => Some(args.config()),
+            Self::Vault(args) => args.config(),
+            Self::Send(args) => Some(args.config()),
+            Self::Status(args) => Some(args.config()),
+            Self::Pause(args) | Self::Resume(args) => Some(args.config()),
+            Self::Reload(args) => Some(args.config()),
+            Self::Wrap(args) => Some(args.config()),
+            Self::Config(_) | Self::Dialects(_) | Self::Diagnose(_) | Self::Demo(_) => None,
+        }
+    }
+}
+
 /// Parses the arguments and runs the command. Only this function prints the error of a failed command.
 pub fn main() -> ExitCode {
     let cli = match parse_arguments() {
@@ -99,6 +117,9 @@ pub fn main() -> ExitCode {
     };
     if matches!(cli.command, Command::Run(_) | Command::Wrap(_)) {
         output::give_up_on_stalled_reader();
+    }
+    if let Some(config) = cli.command.config() {
+        output::name_config(&config.display().to_string());
     }
     protect_process(&cli.command)
         .and_then(|()| run(cli.command))
@@ -142,13 +163,13 @@ fn protect_process(command: &Command) -> anyhow::Result<()> {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(args) => check::run(&args),
-        Command::Ca(args) => with_config(ca::run(&args), args.config()),
+        Command::Ca(args) => ca::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => Ok(config::run(&args)),
         Command::Dialects(args) => dialects::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Run(args) => run::run(&args),
-        Command::Vault(args) => with_config(vault::run(&args), args.config()),
+        Command::Vault(args) => vault::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Send(args) => control::send(&args),
         Command::Status(args) => status::run(&args),
@@ -157,18 +178,6 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Reload(args) => control::reload(&args),
         Command::Wrap(args) => wrap::run(&args),
     }
-}
-
-/// The commands in an error get the config that the command was given.
-fn with_config(
-    result: anyhow::Result<ExitCode>,
-    config: Option<&Path>,
-) -> anyhow::Result<ExitCode> {
-    let config = config.map(|config| config.display().to_string());
-    result.map_err(|error| {
-        let text = render_error_chain(&error);
-        anyhow::Error::msg(complete_commands(&text, &config.unwrap_or_default()))
-    })
 }
 
 /// An error with its sources, outermost first; a source that the text already contains is left out.

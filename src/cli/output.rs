@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -21,10 +22,26 @@ pub(crate) fn give_up_on_stalled_reader() {
 }
 
 use crate::cli::layout::{Target, lay_out};
+use crate::diagnosis::complete_commands;
+
+/// The config of this process, as an absolute path; none: it reads none.
+static CONFIG: OnceLock<String> = OnceLock::new();
+
+/// From now on each command in a text for people names this config, so that it can be pasted as it is.
+pub(crate) fn name_config(config: &str) {
+    CONFIG.get_or_init(|| config.to_owned());
+}
+
+fn with_config(text: &str) -> String {
+    complete_commands(text, CONFIG.get().map_or("", String::as_str))
+}
 
 /// Writes a text for people to standard output.
 pub(crate) fn line(text: impl Display) {
-    verbatim(lay_out(&text.to_string(), Target::Stdout.width()));
+    verbatim(lay_out(
+        &with_config(&text.to_string()),
+        Target::Stdout.width(),
+    ));
 }
 
 /// Writes a text for programs to standard output as it is: JSON, a file, a value.
@@ -37,7 +54,7 @@ pub(crate) fn verbatim(text: impl Display) {
 
 /// Writes a text to standard error, for progress and warnings.
 pub(crate) fn note(text: impl Display) {
-    let text = text.to_string();
+    let text = with_config(&text.to_string());
     if WAITS_FOR_READER.load(Ordering::Relaxed) {
         return write_note(&text);
     }

@@ -1,7 +1,7 @@
 //! `sms-sidecar run`: loads the config, starts logging, and runs the app.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,6 +27,13 @@ pub(crate) struct Args {
         default_value = "/etc/sms-sidecar/config.toml"
     )]
     config: PathBuf,
+}
+
+impl Args {
+    /// The config that it was given.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {

@@ -2,6 +2,7 @@
 //! colour repeats what sign and word say already, and is there on a terminal only.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -27,6 +28,13 @@ pub(crate) struct Args {
     /// How many of the last requests to list, at most 50; `--json` has them all.
     #[arg(long, value_name = "N", default_value_t = 10)]
     requests: usize,
+}
+
+impl Args {
+    /// The config that it was given.
+    pub(crate) fn config(&self) -> &Path {
+        self.sidecar.config()
+    }
 }
 
 /// 0: every route can deliver; 1: one cannot, or none, or the sidecar itself denies the backend's requests.

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::cli::output;
 use crate::config::{self, Config};
+use crate::diagnosis::format_command;
 use crate::secret::SecretFields;
 use crate::vault::SourceSettings;
 use crate::vault::embedded::{Embedded, EmbeddedEntries};
@@ -101,7 +102,7 @@ enum VaultAction {
 }
 
 impl Args {
-    /// The config that it was given; none: the vault was named by its files.
+    /// The config that it was given. None: the vault was named by its files.
     pub(crate) fn config(&self) -> Option<&Path> {
         self.location.config.as_deref()
     }
@@ -155,9 +156,9 @@ impl VaultLocation {
             Ok(loaded) => Ok(Some(loaded)),
             Err(report) => {
                 bail!(
-                    "{} is not sound; see `sms-sidecar check --config {}`\n{}",
+                    "{} is not sound; see {}\n{}",
                     file.display(),
-                    file.display(),
+                    format_command("check", &file.display().to_string()),
                     report.render(false)
                 )
             }

@@ -325,10 +325,8 @@ fn check_root_certificates(loaded: &Config) -> Vec<Problem> {
 
 /// A warning, as for a vault: the config is sound and the CA is made next. `run` does not start without it.
 fn missing_ca(loaded: &Config) -> Problem {
-    let help = format!(
-        "`sms-sidecar ca init --config {}` makes it; `run` does not start without it",
-        loaded.file()
-    );
+    let init = format_command("ca init", loaded.file());
+    let help = format!("{init} makes it; `run` does not start without it");
     loaded
         .warning(&ConfigKey::Ca, "the CA does not exist yet")
         .with_help(help)

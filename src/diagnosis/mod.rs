@@ -22,7 +22,7 @@ pub use candidates::{CandidateProbe, CauseCandidates, Implication};
 pub use denial::{ClientKind, Denial, DenialReason, DenialScope, DeniedClient};
 pub use evidence::{Evidence, EvidenceSource, narrow_candidates};
 pub use probe_history::ProbeHistory;
-pub use remedy::{DEFAULT_CONFIG_PATH, complete_commands, format_command};
+pub use remedy::{DEFAULT_CONFIG_PATH, complete_commands, config_option, format_command};
 pub use steps::{RemedyStep, remedy_steps};
 
 /// A failed attempt as it was classified.

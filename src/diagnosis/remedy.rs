@@ -2,6 +2,7 @@
 //! by side, and a test finds a cause without one.
 
 use core::net::IpAddr;
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::diagnosis::evidence::join_causes;
@@ -102,7 +103,7 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::VaultUnavailable,
-        "make {named} readable; `sms-sidecar check --vault --config {config}` shows what fails",
+        "make {named} readable; {check} shows what fails",
     ),
     (
         Cause::DeniedByPolicy,
@@ -143,14 +144,25 @@ const MALFORMED: &str = "put {fields} as {console} shows {them} into {entry}{soo
 
 /// A command that can be pasted: with `--config` if the config is not at the default path.
 pub fn format_command(arguments: &str, config: &str) -> String {
-    format!("`sms-sidecar {arguments}{}`", config_option(config))
+    let command = insert_option(&format!("sms-sidecar {arguments}"), config);
+    format!("`{command}`")
 }
 
-fn config_option(config: &str) -> String {
-    if config.is_empty() || config == DEFAULT_CONFIG_PATH {
-        String::new()
+/// The option that names the config, as a shell reads it.
+pub fn config_option(config: &str) -> String {
+    format!("--config {}", shell_word(config))
+}
+
+/// A path as a shell reads it as one word: in single quotes, if it has a character that is not plain.
+fn shell_word(path: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| {
+        c.is_alphanumeric()
+            || matches!(c, '/' | '.' | '-' | '_' | '+' | ',' | ':' | '=' | '@' | '%')
+    };
+    if path.chars().all(is_plain) {
+        Cow::Borrowed(path)
     } else {
-        format!(" --config {config}")
+        Cow::Owned(format!("'{}'", path.replace('\'', r"'\''")))
     }
 }
 
@@ -162,13 +174,12 @@ const CONFIG_COMMANDS: [&str; 11] = [
 /// The text with `--config` in each command that lacks it. Modules that do not know the config name commands without it;
 /// those that show their texts complete them.
 pub fn complete_commands(text: &str, config: &str) -> String {
-    let option = config_option(config);
     let parts: Vec<String> = text
         .split('`')
         .enumerate()
         .map(|(place, part)| {
             if place % 2 == 1 && lacks_config(part) {
-                insert_option(part, &option)
+                insert_option(part, config)
             } else {
                 part.to_owned()
             }
@@ -186,11 +197,17 @@ fn lacks_config(command: &str) -> bool {
         && !command.contains(" --control")
 }
 
-/// What follows `--` belongs to another program.
-fn insert_option(command: &str, option: &str) -> String {
+/// The command with the config, unless it reads this one anyway. `vault` reads none by itself. What follows `--`
+/// belongs to another program.
+fn insert_option(command: &str, config: &str) -> String {
+    let has_default = !command.starts_with("sms-sidecar vault ");
+    if config.is_empty() || (has_default && config == DEFAULT_CONFIG_PATH) {
+        return command.to_owned();
+    }
+    let option = config_option(config);
     match command.split_once(" -- ") {
-        Some((ours, theirs)) => format!("{ours}{option} -- {theirs}"),
-        None => format!("{command}{option}"),
+        Some((ours, theirs)) => format!("{ours} {option} -- {theirs}"),
+        None => format!("{command} {option}"),
     }
 }
 
@@ -324,7 +341,7 @@ fn contextual_value(
         }),
         "place" => config_location(context),
         "variables" => usual_variables(context),
-        "back" | "reload" | "try" | "paused" => control_command(hole, context),
+        "back" | "reload" | "try" | "check" | "paused" => control_command(hole, context),
         "soon" if is_reloaded_automatically(context) => format!("; {TRIED_AT_ONCE}"),
         "unshared" => NO_OTHER_PROVIDER.to_owned(),
         "now" | "soon" => String::new(),
@@ -392,6 +409,7 @@ fn control_command(hole: &str, context: &DiagnosisContext<'_>) -> String {
         ("try", true) => command(&format!(
             "doctor --provider {provider} --send-to NUMBER --text TEXT"
         )),
+        ("check", _) => command("check --vault"),
         ("paused", false) => format!(
             "if {provider} is paused, {}; ",
             command(&format!("resume {provider}"))

@@ -714,5 +714,30 @@ fn a_command_without_its_config_gets_it() {
             "completing again changes nothing"
         );
         assert_eq!(complete_commands(text, DEFAULT_CONFIG_PATH), text);
+        assert_eq!(complete_commands(text, ""), text);
+    }
+    assert_eq!(
+        complete_commands("`sms-sidecar vault list`", DEFAULT_CONFIG_PATH),
+        "`sms-sidecar vault list --config /etc/sms-sidecar/config.toml`",
+        "`vault` reads no config by itself"
+    );
+}
+
+#[test]
+fn the_path_of_a_config_is_one_word_of_a_shell() {
+    for (path, expected) in [
+        ("/etc/a-b_c.toml", "/etc/a-b_c.toml"),
+        ("/srv/\u{20ac}/ü.toml", "'/srv/\u{20ac}/ü.toml'"),
+        ("/home/a b/c.toml", "'/home/a b/c.toml'"),
+        ("/home/$(id)/c.toml", "'/home/$(id)/c.toml'"),
+        ("/o'brien/c;d.toml", r"'/o'\''brien/c;d.toml'"),
+    ] {
+        let command = format_command("reload", path);
+        assert_eq!(command, format!("`sms-sidecar reload --config {expected}`"));
+        assert_eq!(complete_commands("`sms-sidecar reload`", path), command);
+        assert_eq!(complete_commands(&command, path), command);
+        let step = remedy_steps(&format!("put it right, then {command}"));
+        let step = step.last().and_then(|step| step.command.as_deref());
+        assert_eq!(step, Some(command.trim_matches('`')));
     }
 }

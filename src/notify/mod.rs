@@ -180,6 +180,8 @@ pub struct NotifyDeps {
     pub clock: Arc<dyn Clock>,
     /// The shutdown.
     pub drain: Drain,
+    /// The command that posts a test, as the log prints it.
+    pub test_command: String,
 }
 
 /// Observes the status and posts notifications as long as the process lives, to the webhook that the
@@ -266,7 +268,10 @@ impl ActiveNotifier<'_> {
     /// Posts one notification until it is accepted, its time is over or the config changes.
     async fn deliver_one(&self, queued: &QueuedNotification) -> DeliveryEnd {
         let NotifyDeps {
-            telemetry, drain, ..
+            telemetry,
+            drain,
+            test_command,
+            ..
         } = self.deps;
         let mut delay = FIRST_RETRY_DELAY;
         loop {
@@ -285,8 +290,11 @@ impl ActiveNotifier<'_> {
                 emit_loss(self.deps, 1, NotificationLoss::Failed, &error.message);
                 return DeliveryEnd::GivenUp;
             }
-            let problem = &error.message;
-            NotificationDelayed { problem }.emit(telemetry);
+            NotificationDelayed {
+                test_command,
+                problem: &error.message,
+            }
+            .emit(telemetry);
             tokio::select! {
                 () = sleep(pause) => {}
                 () = replaced(self.current) => return DeliveryEnd::Replaced,
@@ -329,6 +337,7 @@ fn emit_loss(deps: &NotifyDeps, count: usize, loss: NotificationLoss, problem: &
         return;
     }
     NotificationsLost {
+        test_command: &deps.test_command,
         count,
         loss,
         problem,

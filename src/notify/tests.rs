@@ -216,6 +216,7 @@ fn stage(first: Option<Arc<Notifier>>) -> Stage {
         telemetry: Arc::clone(&telemetry),
         clock,
         drain: drain.clone(),
+        test_command: "`test`".to_owned(),
     };
     let task = tokio::spawn(run(notifier.subscribe(), deps));
     Stage {

@@ -70,6 +70,8 @@ impl NotificationDelivered<'_> {
 /// A notification was not delivered yet, and is sent again.
 #[derive(Clone, Copy, Debug)]
 pub struct NotificationDelayed<'a> {
+    /// The command that tries the webhook.
+    pub test_command: &'a str,
     /// What happened; contains neither the URL nor text of the receiver.
     pub problem: &'a str,
 }
@@ -81,7 +83,8 @@ impl NotificationDelayed<'_> {
         if !is_failing.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 problem = self.problem,
-                "notifications are delayed: the webhook of `[notify]` fails; `sms-sidecar doctor --notify-test` tries it"
+                "notifications are delayed: the webhook of `[notify]` fails; {} tries it",
+                self.test_command
             );
         }
     }
@@ -90,6 +93,8 @@ impl NotificationDelayed<'_> {
 /// Notifications were lost. No request waited or failed for it.
 #[derive(Clone, Copy, Debug)]
 pub struct NotificationsLost<'a> {
+    /// The command that tries the webhook.
+    pub test_command: &'a str,
     /// How many.
     pub count: usize,
     /// Why, as a label value.
@@ -108,7 +113,8 @@ impl NotificationsLost<'_> {
             tracing::warn!(
                 loss = self.loss.as_str(),
                 problem = self.problem,
-                "notifications are lost: the webhook of `[notify]` fails; `sms-sidecar doctor --notify-test` tries it"
+                "notifications are lost: the webhook of `[notify]` fails; {} tries it",
+                self.test_command
             );
         }
     }

@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::clock::Clock;
+use crate::diagnosis::{config_option, format_command};
 use crate::file_error::describe_write_error;
 use crate::secret::{SecretFields, SecretString};
 use crate::vault::entry::VaultEntry;
@@ -54,15 +55,15 @@ impl VaultKind for EmbeddedSettings {
     }
 
     fn missing_file_help(&self, config: &str) -> String {
-        let init = format!("sms-sidecar vault init --config {config}");
+        let init = format_command("vault init", config);
         let has_vault = exists(&self.file).unwrap_or(true);
         if has_vault && matches!(exists(&self.key_file), Ok(false)) {
             format!(
-                "restore the key from its backup; without the key the vault cannot be recovered: move {} away, then run `{init}`",
+                "restore the key from its backup; without the key the vault cannot be recovered: move {} away, then run {init}",
                 self.file.display()
             )
         } else {
-            format!("run `{init}`")
+            format!("run {init}")
         }
     }
 
@@ -87,8 +88,10 @@ pub(in crate::vault) fn write_instructions(target: &WriteTarget<'_>) -> String {
         target.fields.join(" ")
     };
     format!(
-        "`sms-sidecar vault set --config {} --vault {} {} {fields}`",
-        target.config, target.vault, target.path
+        "`sms-sidecar vault set {} --vault {} {} {fields}`",
+        config_option(target.config),
+        target.vault,
+        target.path
     )
 }
 

@@ -7,7 +7,7 @@ mod send;
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::cli::control;
 use crate::cli::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
+use crate::diagnosis::format_command;
 use crate::doctor::Setup;
 use crate::doctor::backend::check_backend;
 use crate::doctor::check::{Check, exit_code};
@@ -87,6 +88,13 @@ struct WebhookArgs {
 
 const EXIT_CODES: &str = "Exit code: 0 nothing is wrong (a skipped check is not wrong); 1 warnings only; \
 2 a check failed, or none could run.";
+
+impl Args {
+    /// The config that it was given.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+}
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -318,7 +326,8 @@ fn summarize_problems(args: &Args, problems: &[Problem], errors: usize) -> Check
         .map(|problem| problem.message.as_str())
         .collect();
     let evidence = told.join("; ");
-    let remedy = format!("`sms-sidecar check --config {file}` shows each with its line");
+    let check = format_command("check", &file.to_string());
+    let remedy = format!("{check} shows each with its line");
     match (problems.is_empty(), errors) {
         (true, _) => Check::ok("config", format!("{file} is sound")),
         (false, 0) => Check::warning("config", evidence, remedy),

@@ -19,6 +19,7 @@ use tokio::process::Command;
 
 use crate::cli::output;
 use crate::config::Config;
+use crate::diagnosis::format_command;
 use crate::file_error::describe_read_error;
 use crate::node::{Release, axios_releases, node_release};
 use command::{ForwardedSignals, WrappedCommand};
@@ -47,6 +48,13 @@ pub(crate) struct Args {
     /// The command and its arguments, after `--`.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+impl Args {
+    /// The config that it was given.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -117,7 +125,7 @@ fn installed_axios(modules: &Path) -> Vec<Release> {
 
 /// What becomes of HTTPS through a tunnel, where it will not work.
 fn connect_warning(loaded: &Config, config: &Path) -> Option<String> {
-    let make = format!("`sms-sidecar ca init --config {}`", config.display());
+    let make = format_command("ca init", &config.display().to_string());
     match &loaded.ca {
         None => Some(format!(
             "no `[intercept] ca`: HTTPS by CONNECT to a provider's host (axios from 1.16.1, every SDK) will be answered 502; set `ca = {{ cert_file = \"…\", key_file = \"…\" }}` there, then {make}"
@@ -141,9 +149,9 @@ async fn listener_warning(loaded: &Config, address: SocketAddr) -> Option<String
     let what = match identify_listener(address).await {
         ListenerKind::Sidecar => found_sidecar_warning(loaded, address).await?,
         ListenerKind::Absent => {
+            let run = format_command("run", loaded.file());
             return Some(format!(
-                "nothing listens on {address} yet; start `sms-sidecar run --config {}` before the command",
-                loaded.file()
+                "nothing listens on {address} yet; start {run} before the command"
             ));
         }
         ListenerKind::Foreign => port_taken(address),
