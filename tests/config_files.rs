@@ -92,7 +92,8 @@ fn every_example_checks_on_a_fresh_machine() {
         let out = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{}:\n{out}", file.display());
         if file.ends_with("observe.toml") {
-            assert_eq!(out, "config/observe.toml: sound\n");
+            let path = std::path::absolute(&file).unwrap();
+            assert_eq!(out, format!("{}: sound\n", path.display()));
         }
     }
 }
