@@ -11,6 +11,9 @@ pub const MAX_VALUES: usize = 10_000;
 /// The deepest nesting of lists, objects and elements.
 pub const MAX_DEPTH: usize = 64;
 
+/// What one value takes in memory, beside its own text: measured, rounded up.
+pub const VALUE_BYTES: usize = 256;
+
 /// The limit that a body exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseLimit {
@@ -35,12 +38,12 @@ pub enum JsonError {
 
 /// Reads foreign JSON within the limits.
 pub fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
-    check_json(text)?;
+    count_json(text)?;
     Ok(serde_json::from_slice(text)?)
 }
 
-/// Counts values and depth of JSON without making anything of it; text that is not JSON gets any count.
-pub fn check_json(text: &[u8]) -> Result<(), ParseLimit> {
+/// The number of values of JSON, without making anything of it; text that is not JSON gets any count.
+pub fn count_json(text: &[u8]) -> Result<usize, ParseLimit> {
     let mut counter = ValueCounter::default();
     let mut depth = 0_usize;
     let mut previous = b' ';
@@ -62,14 +65,19 @@ pub fn check_json(text: &[u8]) -> Result<(), ParseLimit> {
         check_depth(depth)?;
         previous = *byte;
     }
-    Ok(())
+    Ok(counter.0)
 }
 
-/// Counts the pairs of a query or form; some services separate them by `;`.
-pub fn check_pairs(text: &[u8]) -> Result<(), ParseLimit> {
+/// The number of pairs of a query or form; some services separate them by `;`.
+pub fn count_pairs(text: &[u8]) -> Result<usize, ParseLimit> {
     let separators = text.iter().filter(|byte| matches!(byte, b'&' | b';'));
-    if separators.count() < MAX_VALUES {
-        Ok(())
+    within_limit(separators.count() + usize::from(!text.is_empty()))
+}
+
+/// A number of values, if a body may have that many.
+pub fn within_limit(values: usize) -> Result<usize, ParseLimit> {
+    if values <= MAX_VALUES {
+        Ok(values)
     } else {
         Err(ParseLimit::Values)
     }
@@ -91,12 +99,8 @@ pub struct ValueCounter(usize);
 impl ValueCounter {
     /// One value more.
     pub fn add(&mut self) -> Result<(), ParseLimit> {
-        self.0 += 1;
-        if self.0 <= MAX_VALUES {
-            Ok(())
-        } else {
-            Err(ParseLimit::Values)
-        }
+        self.0 = within_limit(self.0 + 1)?;
+        Ok(())
     }
 }
 
@@ -148,20 +152,20 @@ mod tests {
         ] {
             let tree: Value = read_json(fits.as_bytes()).unwrap();
             assert!(values_of(&tree) >= MAX_VALUES - 1);
-            assert_eq!(check_json(exceeds.as_bytes()), Err(ParseLimit::Values));
+            assert_eq!(count_json(exceeds.as_bytes()), Err(ParseLimit::Values));
         }
     }
 
     #[test]
     fn depth_is_bounded_before_the_parser_recurses() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(check_json(nested(MAX_DEPTH).as_bytes()), Ok(()));
+        assert_eq!(count_json(nested(MAX_DEPTH).as_bytes()), Ok(MAX_DEPTH));
         assert_eq!(
-            check_json(nested(MAX_DEPTH + 1).as_bytes()),
+            count_json(nested(MAX_DEPTH + 1).as_bytes()),
             Err(ParseLimit::Depth)
         );
         assert_eq!(
-            check_json("{\"a\":".repeat(1 << 17).as_bytes()),
+            count_json("{\"a\":".repeat(1 << 17).as_bytes()),
             Err(ParseLimit::Depth)
         );
     }
@@ -169,16 +173,16 @@ mod tests {
     #[test]
     fn what_is_in_a_string_does_not_count() {
         let text = format!(r#"["{}","\\","a"]"#, r#"[{,\""#.repeat(MAX_VALUES));
-        assert_eq!(check_json(text.as_bytes()), Ok(()));
+        assert_eq!(count_json(text.as_bytes()), Ok(4));
     }
 
     #[test]
     fn pairs_count_by_either_separator() {
         for separator in ["&", ";"] {
             let fits = vec!["a=1"; MAX_VALUES].join(separator);
-            assert_eq!(check_pairs(fits.as_bytes()), Ok(()));
+            assert_eq!(count_pairs(fits.as_bytes()), Ok(MAX_VALUES));
             let exceeds = format!("{fits}{separator}");
-            assert_eq!(check_pairs(exceeds.as_bytes()), Err(ParseLimit::Values));
+            assert_eq!(count_pairs(exceeds.as_bytes()), Err(ParseLimit::Values));
         }
     }
 
@@ -205,9 +209,9 @@ mod tests {
             let filler = MAX_VALUES - values_of(&tree) - 1;
             for text in [tree.to_string(), format!("{tree:#}")] {
                 let fits = format!("[{text}{}]", ",1".repeat(filler));
-                prop_assert_eq!(check_json(fits.as_bytes()), Ok(()));
+                prop_assert_eq!(count_json(fits.as_bytes()), Ok(MAX_VALUES));
                 let exceeds = format!("[{text}{}]", ",1".repeat(filler + 1));
-                prop_assert_eq!(check_json(exceeds.as_bytes()), Err(ParseLimit::Values));
+                prop_assert_eq!(count_json(exceeds.as_bytes()), Err(ParseLimit::Values));
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::admin::{Admin, Pages, Readiness, serve_connection};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigKey};
 use crate::diagnosis::complete_commands;
+use crate::net::byte_budget::ByteBudget;
 use crate::net::ca::{ActiveCa, Ca};
 use crate::net::drain::{Drain, Phase};
 use crate::net::entrypoint::{EntrypointSetup, ProxyService};
@@ -63,6 +64,7 @@ struct ProcessContext {
     telemetry: Arc<Telemetry>,
     /// Marks our own requests in `Via`; unique to this process.
     via_marker: String,
+    reply_bytes: ByteBudget,
 }
 
 /// How often provider states are published, so that the end of a cooldown is logged in time.
@@ -84,6 +86,7 @@ impl ProcessContext {
             clock,
             telemetry: Arc::new(telemetry),
             via_marker: format!("sms-sidecar-{:016x}", rand::random::<u64>()),
+            reply_bytes: loaded.limits.byte_budget(),
         })
     }
 
@@ -100,6 +103,7 @@ impl ProcessContext {
             via_marker: self.via_marker.clone(),
             config_path: self.config_file.display().to_string(),
             has_control: loaded.listen.control.is_some(),
+            reply_bytes: self.reply_bytes.clone(),
         }
     }
 }

@@ -130,6 +130,10 @@ pub(super) struct RawLimits {
     /// The largest body of a request or a reply.
     #[schemars(with = "SizeText", extend("default" = "1MiB"))]
     pub(super) body: Option<ConfigString>,
+    /// How much memory the bodies of all requests and replies may take at once, with what is read from them: half for
+    /// requests, half for replies. A request beyond it gets 503 and is safe to repeat.
+    #[schemars(with = "SizeText", extend("default" = "64MiB"))]
+    pub(super) in_flight: Option<ConfigString>,
     /// The largest head of a request.
     #[schemars(with = "SizeText", extend("default" = "32KiB"))]
     pub(super) headers: Option<ConfigString>,

@@ -121,6 +121,9 @@ denial_reasons! {
     TooSlow "too-slow" Client
         "the request did not arrive in time: {what}"
         "see why the backend sends it slowly, or raise `client` in [limits] of {config} and restart the sidecar"
+    BytesInFlight "bytes-in-flight" Client
+        "the bodies of all requests take the memory that `in_flight` allows, so nothing was sent"
+        "repeat the request; if this happens again, raise `in_flight` in [limits] of {config} and restart the sidecar"
     Malformed "malformed" Client
         "the request is ambiguous or not valid HTTP/1.1: {what}"
         "correct the request in the backend"

@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod background;
+pub mod byte_budget;
 mod byte_counters;
 pub mod ca;
 pub mod drain;

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::net::byte_budget::ByteBudget;
+
 /// Where the sidecar listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
@@ -89,6 +91,8 @@ impl fmt::Debug for UpstreamSettings {
 pub struct Limits {
     /// Bytes of a request or reply body.
     pub max_body: usize,
+    /// Bytes of all bodies in memory at once, with what is read from them: half for requests, half for replies.
+    pub max_in_flight: usize,
     /// Bytes of a request's head.
     pub max_head: usize,
     /// Time for a client to send its head, and again its body.
@@ -103,10 +107,18 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
+impl Limits {
+    /// The budget of all request bodies together, or of all reply bodies.
+    pub fn byte_budget(&self) -> ByteBudget {
+        ByteBudget::new(self.max_in_flight / 2)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_body: 1 << 20,
+            max_in_flight: 64 << 20,
             max_head: 32 << 10,
             client_timeout: Duration::from_secs(10),
             max_connections: 1024,

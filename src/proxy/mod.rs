@@ -44,6 +44,7 @@ use crate::clock::{Clock, Moment};
 use crate::diagnosis::{Denial, DenialReason, DeniedClient};
 use crate::dialect::{RecognisedRequest, Recognition, Reply, Request};
 use crate::net::authority::Authority;
+use crate::net::byte_budget::ByteBudget;
 use crate::net::entrypoint::{
     DeniedRequest, EntrypointTarget, HandlerReply, HostAdmission, IncomingRequest, RequestHandler,
 };
@@ -96,6 +97,8 @@ pub struct ProxyDeps {
     pub config_path: String,
     /// Whether the config opens a control socket, for remedies.
     pub has_control: bool,
+    /// The memory for replies of providers.
+    pub reply_bytes: ByteBudget,
 }
 
 /// Why a pipeline cannot be built.
@@ -436,7 +439,9 @@ fn build_runtime(
     };
     Ok(ProviderRuntime::new(
         provider.clone(),
-        client.with_via_marker(&deps.via_marker),
+        client
+            .with_via_marker(&deps.via_marker)
+            .with_reply_budget(deps.reply_bytes.clone()),
         credential_source(provider, vaults).cloned(),
         shared,
     ))

@@ -62,7 +62,7 @@ impl Proxy {
             Recognition::UnlistedOperation(dialect) => (dialect, Operation::Other),
             Recognition::Unrecognised => return None,
         };
-        let limit = context.request.check_parse_limit().err()?;
+        let limit = context.request.count_values(&context.request.body).err()?;
         if context.snapshot.observes(dialect) {
             return None;
         }

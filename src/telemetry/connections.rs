@@ -14,7 +14,7 @@ use crate::sms::Entrypoint;
 use crate::telemetry::Telemetry;
 use crate::telemetry::registry::{MetricFactory, metric_opts};
 
-/// The least time between two log lines about the limit of connections.
+/// The least time between two log lines about one limit.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why a connection was denied before it brought a request.
@@ -160,7 +160,7 @@ impl Collector for OpenConnectionsGauge {
     }
 }
 
-/// When the limit of connections was last logged, and how many were denied since.
+/// When a limit was last logged, and how many were denied since.
 #[derive(Debug, Default)]
 pub(super) struct LimitLog {
     last: Option<Moment>,
@@ -168,8 +168,8 @@ pub(super) struct LimitLog {
 }
 
 impl LimitLog {
-    /// Counts one denied connection. Returns how many a line is due for.
-    fn record(&mut self, now: Moment) -> Option<u64> {
+    /// Counts one denial. Returns how many a line is due for.
+    pub(super) fn record(&mut self, now: Moment) -> Option<u64> {
         self.unlogged += 1;
         let is_due = self.last.is_none_or(|last| now.since(last) >= LOG_INTERVAL);
         is_due.then(|| {

@@ -1,8 +1,9 @@
 //! Traffic without a request result: a request denied at the entrypoint, a tunnel that ended.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use crate::diagnosis::{ClientKind, Denial};
+use crate::diagnosis::{ClientKind, Denial, DenialReason};
 use crate::sms::{Cause, Entrypoint, Operation, RequestResult};
 use crate::telemetry::request::log_at_level;
 use crate::telemetry::{RequestFinished, Telemetry};
@@ -22,20 +23,47 @@ impl RequestDenied<'_> {
     /// Logs the reason and counts a denied request.
     pub fn emit(&self, telemetry: &Telemetry) {
         let entrypoint = self.denied.entrypoint;
+        if self.denied.denial.reason == DenialReason::BytesInFlight {
+            self.log_exhausted(telemetry);
+        } else {
+            self.log();
+        }
+        record_denied_request(entrypoint, telemetry);
+        self.denied.emit(telemetry);
+    }
+
+    fn log(&self) {
         let level = match self.denied.client {
             ClientKind::Backend => tracing::Level::WARN,
             ClientKind::Stranger => tracing::Level::INFO,
         };
         log_at_level!(
             level,
-            entrypoint = entrypoint.as_str(),
+            entrypoint = self.denied.entrypoint.as_str(),
             status = self.status,
             denial = self.denied.denial.reason.as_str(),
             why = self.why,
             "turned away"
         );
-        record_denied_request(entrypoint, telemetry);
-        self.denied.emit(telemetry);
+    }
+
+    /// A burst writes one line a minute, whoever sent it.
+    fn log_exhausted(&self, telemetry: &Telemetry) {
+        let due = telemetry
+            .exhausted_log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .record(telemetry.clock.now());
+        if let Some(requests) = due {
+            tracing::warn!(
+                entrypoint = self.denied.entrypoint.as_str(),
+                status = self.status,
+                denial = self.denied.denial.reason.as_str(),
+                requests,
+                why = self.why,
+                "turned away"
+            );
+        }
     }
 }
 

@@ -111,6 +111,7 @@ pub struct Telemetry {
     /// Returns since when the config on disk has differed from the active one.
     config_change_check: Mutex<Option<ConfigChangeCheck>>,
     limit_log: Mutex<LimitLog>,
+    exhausted_log: Mutex<LimitLog>,
     clock: Arc<dyn Clock>,
 }
 
@@ -134,6 +135,7 @@ impl Telemetry {
             failing_entries: Mutex::default(),
             config_change_check: Mutex::default(),
             limit_log: Mutex::default(),
+            exhausted_log: Mutex::default(),
             clock,
         })
     }

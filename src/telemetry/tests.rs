@@ -10,7 +10,7 @@ use prometheus::Registry;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::clock::{Clock, Moment};
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{ClientKind, DenialReason, Diagnosis};
 use crate::policy::HealthState;
 use crate::secret::Version;
 use crate::sms::{
@@ -20,10 +20,10 @@ use crate::sms::{
 use crate::telemetry::log::{Format, InitError, subscriber};
 use crate::telemetry::{
     AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, CaExpiry, ConfigSummary,
-    ConnectionDenialReason, ConnectionDenied, CredentialLoaded, DuplicateSuppressed, Failover,
-    HealthStateChanged, MetricsSchema, PossibleDuplicate, Reloaded, RequestFinished,
-    RouteFirstChoice, RouteSummary, SpanId, Started, Telemetry, TokenExpiry, TraceId, TraceParent,
-    VaultRead, VaultReadResult,
+    ConnectionDenialReason, ConnectionDenied, CredentialLoaded, DenialRecorded,
+    DuplicateSuppressed, Failover, HealthStateChanged, MetricsSchema, PossibleDuplicate, Reloaded,
+    RequestDenied, RequestFinished, RouteFirstChoice, RouteSummary, SpanId, Started, Telemetry,
+    TokenExpiry, TraceId, TraceParent, VaultRead, VaultReadResult,
 };
 
 fn quarantined(cause: Cause) -> HealthState {
@@ -1200,5 +1200,42 @@ fn a_crowd_at_the_limit_is_counted_and_logged_once() {
         value("connections_denied_total", &[("reason", "tls")]),
         Some(0.0),
         "every reason exists from the start"
+    );
+}
+
+#[test]
+fn requests_beyond_the_memory_are_counted_and_logged_once() {
+    let fixture = fixture();
+    let denial = DenialReason::BytesInFlight.about("");
+    let text = logged(Format::Json, "info", || {
+        for client in [ClientKind::Stranger, ClientKind::Backend].repeat(10) {
+            RequestDenied {
+                status: 503,
+                why: &denial.reply_text(),
+                denied: DenialRecorded {
+                    entrypoint: Entrypoint::Unix,
+                    denial: &denial,
+                    client,
+                },
+            }
+            .emit(&fixture.telemetry);
+        }
+    });
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(
+        text.contains("\"WARN\"") && text.contains("in_flight"),
+        "{text}"
+    );
+    let value = |name, labels: &[_]| fixture.value(name, labels);
+    for client in ["backend", "stranger"] {
+        let labels = [("reason", "bytes-in-flight"), ("client", client)];
+        assert_eq!(value("denied_requests_total", &labels), Some(10.0));
+    }
+    assert_eq!(
+        value(
+            "requests_total",
+            &[("entrypoint", "unix"), ("result", "denied")]
+        ),
+        Some(20.0)
     );
 }

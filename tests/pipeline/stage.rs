@@ -14,6 +14,7 @@ use sms_sidecar::app::metrics_schema;
 use sms_sidecar::clock::{Clock, Moment, SystemClock};
 use sms_sidecar::config::{Config, check_text};
 use sms_sidecar::dialect::{Catalog, Reply, Request};
+use sms_sidecar::net::byte_budget::ByteBudget;
 use sms_sidecar::net::drain::{ClientConnection, Drain};
 use sms_sidecar::net::entrypoint::{
     Authority, Entrypoint, EntrypointTarget, HandlerReply, IncomingRequest, RequestHandler, Scheme,
@@ -115,6 +116,7 @@ impl Stage {
             via_marker: "test-marker".into(),
             config_path: "test.toml".into(),
             has_control: true,
+            reply_bytes: ByteBudget::unlimited(),
         };
         let proxy = Proxy::new(
             loaded.proxy.clone(),

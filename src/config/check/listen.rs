@@ -192,6 +192,7 @@ pub(super) fn limits(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Limit
     let usual = Limits::default();
     Limits {
         max_body: checker.parse_or(raw.body.as_ref(), usual.max_body, values::size),
+        max_in_flight: checker.parse_or(raw.in_flight.as_ref(), usual.max_in_flight, values::size),
         max_head: checker.parse_or(raw.headers.as_ref(), usual.max_head, values::size),
         client_timeout: checker.parse_or(
             raw.client.as_ref(),

@@ -28,7 +28,7 @@ pub(crate) enum BodyFormat {
 
 impl BodyFormat {
     /// Decided by the content type, without one by the first byte of the body.
-    pub(crate) fn detect(headers: &HeaderMap, body: &Bytes) -> Result<Self, RequestReadError> {
+    pub(crate) fn detect(headers: &HeaderMap, body: &[u8]) -> Result<Self, RequestReadError> {
         let coding = header_text(headers, CONTENT_ENCODING.as_str());
         if !(coding.is_empty() || coding.eq_ignore_ascii_case("identity")) {
             return Err(RequestReadError::Encoded(printable_token(coding)));
@@ -39,25 +39,26 @@ impl BodyFormat {
         ))
     }
 
-    /// Whether the body becomes a tree within the limits, without making one.
-    fn check_limit(&self, body: &[u8]) -> Result<(), ParseLimit> {
+    /// The number of values of the body's tree, without making one.
+    fn count_values(&self, body: &[u8]) -> Result<usize, ParseLimit> {
         match self {
-            Self::Json => parse_limit::check_json(strip_bom(body)),
-            Self::Form => parse_limit::check_pairs(body),
-            Self::Multipart(boundary) => multipart::check_count(body, boundary),
-            Self::Empty | Self::Other(_) => Ok(()),
+            Self::Json => parse_limit::count_json(strip_bom(body)),
+            Self::Form => parse_limit::count_pairs(body),
+            Self::Multipart(boundary) => multipart::count(body, boundary),
+            Self::Empty | Self::Other(_) => Ok(0),
         }
     }
 }
 
 impl Request {
-    /// Whether query and body become trees within the limits, without making one. A body that cannot be read at all has
-    /// no tree.
-    pub fn check_parse_limit(&self) -> Result<(), ParseLimit> {
-        parse_limit::check_pairs(self.query.as_deref().unwrap_or_default().as_bytes())?;
-        match BodyFormat::detect(&self.headers, &self.body) {
-            Ok(format) => format.check_limit(&self.body),
-            Err(_) => Ok(()),
+    /// The number of values that the query and `body` have together, without making a tree of them; an error if one of
+    /// them has more than a tree may. A body that cannot be read at all has none.
+    pub fn count_values(&self, body: &[u8]) -> Result<usize, ParseLimit> {
+        let query = self.query.as_deref().unwrap_or_default();
+        let pairs = parse_limit::count_pairs(query.as_bytes())?;
+        match BodyFormat::detect(&self.headers, body) {
+            Ok(format) => Ok(pairs + format.count_values(body)?),
+            Err(_) => Ok(pairs),
         }
     }
 }
@@ -75,7 +76,7 @@ impl ParsedBody {
     /// Parses the body by its format.
     pub(crate) fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Self, RequestReadError> {
         let encoding = BodyFormat::detect(headers, body)?;
-        encoding.check_limit(body)?;
+        encoding.count_values(body)?;
         let (tree, utf8) = match &encoding {
             BodyFormat::Empty | BodyFormat::Other(_) => (Value::Null, true),
             BodyFormat::Json => (parse_json(body)?, true),
@@ -113,7 +114,7 @@ fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
         .trim()
 }
 
-fn detect_format(content_type: &str, body: &Bytes) -> BodyFormat {
+fn detect_format(content_type: &str, body: &[u8]) -> BodyFormat {
     let media = content_type
         .split(';')
         .next()
@@ -184,14 +185,14 @@ pub(crate) fn parse_json(body: &Bytes) -> Result<Value, RequestReadError> {
             error.column()
         ),
     };
-    parse_limit::check_json(body)?;
+    parse_limit::count_json(body)?;
     serde_json::from_slice::<UniqueNames>(body).map_err(malformed)?;
     serde_json::from_slice(body).map_err(malformed)
 }
 
 /// Urlencoded pairs as a flat object; a repeated name becomes a list. False: not UTF-8.
 pub(crate) fn parse_urlencoded(text: &str) -> Result<(Value, bool), ParseLimit> {
-    parse_limit::check_pairs(text.as_bytes())?;
+    parse_limit::count_pairs(text.as_bytes())?;
     let mut map = Map::new();
     let mut utf8 = true;
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::dialect::expr::filter::hex_encode;
 use crate::dialect::wire::tree::insert_value;
-use crate::parse_limit::{MAX_VALUES, ParseLimit};
+use crate::parse_limit::{ParseLimit, within_limit};
 
 /// One part of the body.
 pub(crate) struct FormPart<'b> {
@@ -33,19 +33,15 @@ pub(crate) fn boundary(content_type: &str) -> Option<String> {
     .then(|| value.to_owned())
 }
 
-/// Whether the body has not too many parts, without making them.
-pub(crate) fn check_count(body: &[u8], boundary: &str) -> Result<(), ParseLimit> {
+/// The number of parts, without making them.
+pub(crate) fn count(body: &[u8], boundary: &str) -> Result<usize, ParseLimit> {
     let between = format!("\r\n--{boundary}");
-    if memmem::find_iter(body, between.as_bytes()).count() <= MAX_VALUES {
-        Ok(())
-    } else {
-        Err(ParseLimit::Values)
-    }
+    within_limit(memmem::find_iter(body, between.as_bytes()).count())
 }
 
 /// The parts; none if there are too many, or the body does not end as it should.
 pub(crate) fn parts<'b>(body: &'b [u8], boundary: &str) -> Option<Vec<FormPart<'b>>> {
-    check_count(body, boundary).ok()?;
+    count(body, boundary).ok()?;
     let mark = format!("--{boundary}");
     let mut rest = find(body, mark.as_bytes()).and_then(|at| body.get(at + mark.len()..))?;
     let mut out = Vec::new();

@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::diagnosis::{Denial, DeniedClient};
 use crate::dialect::{Reply, Request};
+use crate::net::byte_budget::ByteBudget;
 use crate::net::ca::ActiveCa;
 use crate::net::drain::{ClientConnection, Drain};
 use crate::net::peer::Peer;
@@ -168,6 +169,8 @@ struct ListenerShared<C> {
     slots: Arc<Semaphore>,
     /// For denied connections whose request is still read.
     lingering: Arc<Semaphore>,
+    /// The memory for the bodies of requests.
+    request_bytes: ByteBudget,
     resolver: Resolver,
     tls_client: OnceLock<Option<Arc<ClientConfig>>>,
 }
@@ -192,11 +195,13 @@ impl<C: RequestHandler> ProxyService<C> {
     /// Connects the entrypoints to their handler.
     pub fn new(handler: Arc<C>, setup: EntrypointSetup) -> Self {
         let slots = Arc::new(Semaphore::new(setup.limits.max_connections));
+        let request_bytes = setup.limits.byte_budget();
         Self(Arc::new(ListenerShared {
             handler,
             setup,
             slots,
             lingering: Arc::new(Semaphore::new(MAX_LINGERING)),
+            request_bytes,
             resolver: Resolver::default(),
             tls_client: OnceLock::new(),
         }))

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, PROXY_AUTHORIZATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::diagnosis::{DenialReason, DenialScope};
 use crate::dialect;
 use crate::net::authority::{Authority, HostPort, Scheme};
+use crate::net::byte_budget::{BodyBuffer, BudgetExhausted};
 use crate::net::drain::{ClientConnection, ClientConnectionGuard, Phase};
 use crate::net::entrypoint::connection::{ConnectionContext, request_id};
 use crate::net::entrypoint::response::{
@@ -31,6 +32,7 @@ use crate::net::entrypoint::{
 use crate::net::entrypoint::{forward, tunnel};
 use crate::net::peer::Peer;
 use crate::net::screen::{self, RequestLineTarget, ScreenContext};
+use crate::parse_limit::VALUE_BYTES;
 use crate::secret::SecretString;
 
 /// A body up to this many times over the limit is read to its end, so that the client sees the rejection.
@@ -240,8 +242,9 @@ impl<C: RequestHandler> ListenerShared<C> {
         body: Incoming,
         expects_continue: bool,
     ) -> Result<Response<ResponseBody>, Rejected> {
-        let read = self.read_body_in_time(body, expects_continue).await;
-        incoming.request.body = read.map_err(|rejected| self.in_dialect(&incoming, rejected))?;
+        let read = self.receive_body(&mut incoming, body, expects_continue);
+        read.await
+            .map_err(|rejected| self.in_dialect(&incoming, rejected))?;
         let guard = incoming.connection.track_request();
         let handler = Arc::clone(&self.handler);
         // Owned by the drain, through its guard: the shutdown waits for it.
@@ -261,13 +264,16 @@ impl<C: RequestHandler> ListenerShared<C> {
         task.await.map(handler_response).map_err(panicked)
     }
 
-    async fn read_body_in_time(
+    /// Reads the body, and counts what a tree of it will take in memory.
+    async fn receive_body(
         &self,
+        incoming: &mut IncomingRequest,
         body: Incoming,
         expects_continue: bool,
-    ) -> Result<Bytes, Rejected> {
+    ) -> Result<(), Rejected> {
         let limits = self.setup.limits;
-        let read = read_body(body, limits.max_body, expects_continue);
+        let mut whole = self.request_bytes.buffer();
+        let read = read_body(body, &mut whole, limits.max_body, expects_continue);
         timeout(limits.client_timeout, read)
             .await
             .unwrap_or_else(|_| {
@@ -276,7 +282,13 @@ impl<C: RequestHandler> ListenerShared<C> {
                     DenialReason::TooSlow,
                     "the request's body took too long",
                 ))
-            })
+            })?;
+        let values = incoming.request.count_values(whole.as_ref());
+        whole
+            .try_charge(values.unwrap_or_default() * VALUE_BYTES)
+            .map_err(no_room)?;
+        incoming.request.body = whole.into_bytes();
+        Ok(())
     }
 
     /// The same rejection with a reply in the backend's dialect, where the handler has one.
@@ -381,43 +393,64 @@ fn head_of(parts: &Parts) -> dialect::Request {
     }
 }
 
-/// The whole body, or why it was rejected. A client that expects `100 Continue` sends no body to
+/// Reads the whole body, or returns why it was rejected. A client that expects `100 Continue` sends no body to
 /// discard.
 async fn read_body(
     mut body: Incoming,
+    whole: &mut BodyBuffer,
     limit: usize,
     expects_continue: bool,
-) -> Result<Bytes, Rejected> {
-    let too_long = || {
-        Rejected::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            DenialReason::BodyTooLarge,
-            format!("the body is longer than {limit} bytes"),
-        )
-    };
-    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    let discard_limit = limit.saturating_mul(MAX_DISCARD_FACTOR);
+) -> Result<(), Rejected> {
+    let discard_limit = to_u64(limit).saturating_mul(MAX_DISCARD_FACTOR);
     let declared = body.size_hint().exact();
-    if declared
-        .is_some_and(|declared| declared > discard_limit || expects_continue && declared > limit)
-    {
-        return Err(too_long());
+    if declared.is_some_and(|declared| {
+        declared > discard_limit || expects_continue && declared > to_u64(limit)
+    }) {
+        return Err(too_long(limit));
     }
-    match Limited::new(&mut body, usize::try_from(limit).unwrap_or(usize::MAX))
-        .collect()
-        .await
-    {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            discard(&mut body, limit, discard_limit).await;
-            Err(too_long())
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| broken_body())?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let seen = whole.len() + data.len();
+        let added = if seen > limit {
+            Err(too_long(limit))
+        } else {
+            whole.try_append(&data).map_err(no_room)
+        };
+        if let Err(rejected) = added {
+            whole.clear();
+            discard(&mut body, to_u64(seen), discard_limit).await;
+            return Err(rejected);
         }
-        Err(_) => Err(Rejected::new(
-            StatusCode::BAD_REQUEST,
-            DenialReason::Malformed,
-            "the body ended early, or its framing is not valid HTTP/1.1",
-        )),
     }
+    Ok(())
+}
+
+fn too_long(limit: usize) -> Rejected {
+    Rejected::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        DenialReason::BodyTooLarge,
+        format!("the body is longer than {limit} bytes"),
+    )
+}
+
+fn broken_body() -> Rejected {
+    Rejected::new(
+        StatusCode::BAD_REQUEST,
+        DenialReason::Malformed,
+        "the body ended early, or its framing is not valid HTTP/1.1",
+    )
+}
+
+fn no_room(_: BudgetExhausted) -> Rejected {
+    let denial = DenialReason::BytesInFlight.about("");
+    Rejected::from_denial(StatusCode::SERVICE_UNAVAILABLE, denial)
+}
+
+fn to_u64(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 /// Reads on after `seen` bytes, up to `discard_limit`, so that the client can read the response.

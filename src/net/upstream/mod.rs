@@ -14,13 +14,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HOST, VIA};
 use http::{HeaderValue, Method, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use crate::dialect::{ProviderRequest, Reply};
 use crate::file_error::describe_read_error;
 use crate::net::authority::{Authority, Scheme};
+use crate::net::byte_budget::ByteBudget;
 use crate::net::drain::ClientConnection;
 use crate::net::reply_parser::{describe_body_error, describe_head_error};
 use crate::net::resolver::ResolverChange;
@@ -81,7 +82,17 @@ pub struct UpstreamClient {
     dialer: Dialer,
     pool: ConnectionPool,
     body_limit: usize,
+    reply_bytes: ByteBudget,
     via_marker: Option<HeaderValue>,
+}
+
+/// Why the body of a reply was not read to its end.
+enum LostBody {
+    TooLong,
+    Broken(&'static str),
+    Late,
+    /// Until the deadline other replies took the memory that is set for them.
+    NoRoom,
 }
 
 impl UpstreamClient {
@@ -92,8 +103,16 @@ impl UpstreamClient {
             pool: ConnectionPool::new(dialer.max_connection_age()),
             dialer,
             body_limit,
+            reply_bytes: ByteBudget::unlimited(),
             via_marker: None,
         })
+    }
+
+    /// Reads replies within a budget that is shared with other clients.
+    #[must_use]
+    pub fn with_reply_budget(mut self, budget: ByteBudget) -> Self {
+        self.reply_bytes = budget;
+        self
     }
 
     /// Writes `marker` into `Via`, so that a loop through this sidecar is recognised at its entrypoint.
@@ -281,30 +300,69 @@ impl UpstreamClient {
             )));
         }
         let status = parts.status.as_u16();
-        match timeout_at(deadline, Limited::new(body, self.body_limit).collect()).await {
-            Ok(Ok(collected)) => {
+        match self.collect_reply(body, deadline).await {
+            Ok(body) => {
                 connection.note_keep_alive(&parts.headers);
                 self.pool.put(origin, connection);
                 Ok(Reply {
                     status: parts.status,
                     headers: parts.headers,
-                    body: collected.to_bytes(),
+                    body,
                 })
             }
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(lost) => Err(self.lost_body_error(&lost, &origin, status)),
+        }
+    }
+
+    async fn collect_reply(
+        &self,
+        mut body: Incoming,
+        deadline: Instant,
+    ) -> Result<Bytes, LostBody> {
+        let mut whole = self.reply_bytes.buffer();
+        loop {
+            let frame = match timeout_at(deadline, body.frame()).await {
+                Err(_) => return Err(LostBody::Late),
+                Ok(None) => return Ok(whole.into_bytes()),
+                Ok(Some(frame)) => {
+                    frame.map_err(|error| LostBody::Broken(describe_body_error(&error)))?
+                }
+            };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if whole.len() + data.len() > self.body_limit {
+                return Err(LostBody::TooLong);
+            }
+            timeout_at(deadline, whole.append(&data))
+                .await
+                .map_err(|_| LostBody::NoRoom)?;
+        }
+    }
+
+    fn lost_body_error(&self, lost: &LostBody, origin: &Authority, status: u16) -> ExchangeError {
+        let (cause, detail) = match lost {
+            LostBody::TooLong => {
                 let limit = self.body_limit;
                 let detail = format!("{origin} sent more than {limit} bytes (status {status})");
-                Err(unreadable(detail))
+                (Cause::ReplyUnreadable, detail)
             }
-            Ok(Err(error)) => Err(unreadable(format!(
-                "{origin} {} (status {status})",
-                describe_body_error(&*error)
-            ))),
-            Err(_) => Err(ExchangeError::Unknown {
-                cause: Cause::Timeout,
-                detail: format!("{origin} did not finish its reply in time (status {status})"),
-            }),
-        }
+            LostBody::Broken(fault) => {
+                let detail = format!("{origin} {fault} (status {status})");
+                (Cause::ReplyUnreadable, detail)
+            }
+            LostBody::Late => {
+                let detail = format!("{origin} did not finish its reply in time (status {status})");
+                (Cause::Timeout, detail)
+            }
+            LostBody::NoRoom => {
+                let detail = format!(
+                    "there was no memory for the reply of {origin} (status {status}); raise `in_flight` in [limits]"
+                );
+                (Cause::DeniedByPolicy, detail)
+            }
+        };
+        ExchangeError::Unknown { cause, detail }
     }
 }
 

@@ -23,6 +23,8 @@ const MAX_IDLE_TIME: Duration = Duration::from_mins(1);
 const IDLE_MARGIN: Duration = Duration::from_secs(1);
 /// More than a provider needs at once again; further connections are closed.
 const MAX_IDLE_CONNECTIONS: usize = 32;
+/// The most origins with idle connections. In observe mode the backend names the host.
+const MAX_ORIGINS: usize = 64;
 
 /// A connection that can send a request.
 #[derive(Debug)]
@@ -138,6 +140,15 @@ impl ConnectionPool {
         }
         connection.is_reused = true;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() >= MAX_ORIGINS && !idle.contains_key(&origin) {
+            idle.retain(|_, kept| {
+                kept.retain(|idle| idle.is_fresh(self.max_age));
+                !kept.is_empty()
+            });
+            if idle.len() >= MAX_ORIGINS {
+                return;
+            }
+        }
         let kept = idle.entry(origin).or_default();
         kept.retain(|idle| idle.is_fresh(self.max_age));
         if kept.len() < MAX_IDLE_CONNECTIONS {

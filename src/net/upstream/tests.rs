@@ -383,6 +383,23 @@ async fn two_hundred_megabytes_are_not_read() {
     assert!(received.await.unwrap() < 100);
 }
 
+/// 1 KiB for the replies: one at a time.
+#[tokio::test]
+async fn replies_wait_for_memory_and_say_so_if_there_is_none() {
+    let address = answering(OK.as_bytes()).await;
+    let client = client().with_reply_budget(ByteBudget::new(1 << 10));
+    let exchange = |timeout| client.exchange(post("http", address), timeout);
+    let first = exchange(SECOND).await.unwrap();
+    let lost = exchange(SECOND / 5).await.unwrap_err();
+    assert_eq!(cause(&lost), ("unknown", Cause::DeniedByPolicy));
+    assert!(lost.to_string().contains("`in_flight`"), "{lost}");
+    let (second, ()) = tokio::join!(exchange(5 * SECOND), async {
+        tokio::task::yield_now().await;
+        drop(first);
+    });
+    assert_eq!(second.unwrap().body, "ok");
+}
+
 #[tokio::test]
 async fn a_redirect_is_only_reported() {
     let address = answering(

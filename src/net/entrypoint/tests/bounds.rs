@@ -249,3 +249,69 @@ async fn one_connection_too_many_is_503() {
     assert_eq!(fixture.events.recv().await, Some(denied));
     assert!(fixture.events.try_recv().is_err(), "it is reported once");
 }
+
+/// 2 KiB for the bodies of requests.
+fn with_small_memory() -> EntrypointFixture {
+    EntrypointFixture::with_limits(Limits {
+        max_in_flight: 4 << 10,
+        ..limits()
+    })
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_memory_are_503_until_others_have_ended() {
+    let mut fixture = with_small_memory();
+    let text = "x".repeat(700);
+    let request = |path: &str| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 700\r\n");
+        format!("{head}Content-Type: text/html\r\n\r\n{text}")
+    };
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(fixture.ask(&request("/a")).await.status, 202);
+        held.push(fixture.arrivals.recv().await.unwrap());
+    }
+    let denied = fixture.ask(&request("/a")).await;
+    assert_eq!(denied.status, 503);
+    assert!(denied.head.contains("retry-after: 1"), "{}", denied.head);
+    assert!(
+        denied.body.contains("`in_flight`") && denied.body.contains("nothing was sent"),
+        "{}",
+        denied.body
+    );
+    assert_eq!(fixture.turned_away().await, (Entrypoint::BaseUrl, 503));
+    let denied = fixture.ask(&request("/dialect")).await;
+    assert_eq!((denied.status, denied.body.as_str()), (503, "in its words"));
+    assert!(denied.head.contains("retry-after: 1"), "{}", denied.head);
+    let without_body = fixture.ask("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(without_body.status, 202, "it takes no memory");
+    assert_eq!(fixture.ask(&request("/send")).await.status, 503);
+    for client in [
+        ClientKind::Stranger,
+        ClientKind::Stranger,
+        ClientKind::Backend,
+    ] {
+        let denial = fixture.denials.recv().await.unwrap();
+        assert_eq!(denial, (DenialReason::BytesInFlight, client));
+    }
+    held.clear();
+    assert_eq!(fixture.ask(&request("/a")).await.status, 202);
+}
+
+/// What is parsed counts too: a small body of many values takes more memory than its bytes.
+#[tokio::test]
+async fn values_count_as_memory() {
+    let mut fixture = with_small_memory();
+    let request = |body: &str| {
+        let length = body.len();
+        format!(
+            "POST /a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    let many = request("[1,2,3,4,5,6]");
+    assert_eq!(fixture.ask(&many).await.status, 202, "one may take it all");
+    let held = fixture.arrivals.recv().await.unwrap();
+    assert_eq!(fixture.ask(&request("[]")).await.status, 503);
+    drop(held);
+    assert_eq!(fixture.ask(&many).await.status, 202);
+}

@@ -1,0 +1,209 @@
+//! The bytes of bodies in memory at once, whatever number of connections sends or reads them. A body
+//! counts as it arrives, and until the last copy of it is dropped, so the budget is what is held, not
+//! what is announced.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The unit of the budget, in bytes.
+const BLOCK_BYTES: usize = 1 << 10;
+
+/// How many bytes may be held. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ByteBudget {
+    free: Arc<Semaphore>,
+    blocks: usize,
+}
+
+/// A body while it is read.
+#[derive(Debug)]
+pub(crate) struct BodyBuffer {
+    budget: ByteBudget,
+    bytes: Vec<u8>,
+    /// What it takes beside its own bytes.
+    extra: usize,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The budget is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BudgetExhausted;
+
+impl ByteBudget {
+    /// A budget of at least one block.
+    pub fn new(bytes: usize) -> Self {
+        let blocks = blocks_of(bytes).clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(blocks)),
+            blocks,
+        }
+    }
+
+    /// For clients outside of the path of requests.
+    pub fn unlimited() -> Self {
+        Self::new(usize::MAX)
+    }
+
+    /// An empty body.
+    pub(crate) fn buffer(&self) -> BodyBuffer {
+        BodyBuffer {
+            budget: self.clone(),
+            bytes: Vec::new(),
+            extra: 0,
+            permit: None,
+        }
+    }
+
+    /// What is left, in bytes.
+    #[cfg(test)]
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.free.available_permits() * BLOCK_BYTES
+    }
+}
+
+impl BodyBuffer {
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Gives everything back.
+    pub(crate) fn clear(&mut self) {
+        self.bytes = Vec::new();
+        self.extra = 0;
+        self.permit = None;
+    }
+
+    /// Appends data if there is room for it now.
+    pub(crate) fn try_append(&mut self, data: &[u8]) -> Result<(), BudgetExhausted> {
+        let missing = self.missing_blocks(data.len());
+        self.try_take(missing)?;
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// Appends data as soon as there is room for it.
+    pub(crate) async fn append(&mut self, data: &[u8]) {
+        let missing = self.missing_blocks(data.len());
+        if missing > 0 {
+            // The semaphore is never closed.
+            let taken = Arc::clone(&self.budget.free).acquire_many_owned(missing);
+            if let Ok(permit) = taken.await {
+                self.merge(permit);
+            }
+        }
+        self.bytes.extend_from_slice(data);
+    }
+
+    /// Counts bytes that are made from the body, until the body is dropped.
+    pub(crate) fn try_charge(&mut self, bytes: usize) -> Result<(), BudgetExhausted> {
+        let missing = self.missing_blocks(bytes);
+        self.try_take(missing)?;
+        self.extra += bytes;
+        Ok(())
+    }
+
+    /// The whole body; it counts until the last copy is dropped.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+
+    /// The blocks that `more` bytes need. One body may take the whole budget, and no more, so that it is never
+    /// rejected for ever.
+    fn missing_blocks(&self, more: usize) -> u32 {
+        let held = self
+            .permit
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits);
+        let needed = blocks_of(self.bytes.len() + self.extra + more).min(self.budget.blocks);
+        u32::try_from(needed.saturating_sub(held)).unwrap_or(u32::MAX)
+    }
+
+    fn try_take(&mut self, blocks: u32) -> Result<(), BudgetExhausted> {
+        if blocks > 0 {
+            let free = Arc::clone(&self.budget.free);
+            let permit = free
+                .try_acquire_many_owned(blocks)
+                .map_err(|_| BudgetExhausted)?;
+            self.merge(permit);
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, permit: OwnedSemaphorePermit) {
+        match &mut self.permit {
+            Some(held) => held.merge(permit),
+            None => self.permit = Some(permit),
+        }
+    }
+}
+
+impl AsRef<[u8]> for BodyBuffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn blocks_of(bytes: usize) -> usize {
+    bytes.div_ceil(BLOCK_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const KIB: usize = 1 << 10;
+
+    #[test]
+    fn a_body_counts_as_it_arrives_and_until_its_last_copy_is_dropped() {
+        let budget = ByteBudget::new(4 * KIB);
+        let mut body = budget.buffer();
+        assert_eq!(budget.free_bytes(), 4 * KIB, "nothing has arrived");
+        body.try_append(&[1; KIB + 1]).unwrap();
+        body.try_append(&[2; 10]).unwrap();
+        assert_eq!((body.len(), budget.free_bytes()), (KIB + 11, 2 * KIB));
+        body.try_charge(2 * KIB - 11).unwrap();
+        assert_eq!(budget.free_bytes(), KIB);
+        let mut other = budget.buffer();
+        assert_eq!(other.try_append(&[0; KIB + 1]), Err(BudgetExhausted));
+        assert_eq!(other.len(), 0);
+        drop(other);
+        let whole = body.into_bytes();
+        let copy = whole.slice(KIB..);
+        assert_eq!(copy.as_ref(), [[1].as_slice(), &[2; 10]].concat());
+        drop(whole);
+        assert_eq!(budget.free_bytes(), KIB);
+        drop(copy);
+        assert_eq!(budget.free_bytes(), 4 * KIB);
+    }
+
+    #[test]
+    fn a_body_larger_than_the_budget_takes_all_of_it() {
+        let budget = ByteBudget::new(2 * KIB);
+        let mut body = budget.buffer();
+        body.try_append(&[0; 9 * KIB]).unwrap();
+        assert_eq!(budget.free_bytes(), 0);
+        assert_eq!(budget.buffer().try_append(&[0]), Err(BudgetExhausted));
+        drop(body);
+        assert_eq!(budget.free_bytes(), 2 * KIB);
+        ByteBudget::unlimited().buffer().try_append(&[0]).unwrap();
+    }
+
+    #[test]
+    fn a_reply_waits_for_room() {
+        let budget = ByteBudget::new(2 * KIB);
+        let mut first = budget.buffer();
+        first.try_append(&[0; 2 * KIB]).unwrap();
+        let mut second = budget.buffer();
+        let mut waiting = Box::pin(second.append(&[0; KIB]));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(first);
+        assert!(waiting.as_mut().now_or_never().is_some());
+        drop(waiting);
+        assert_eq!((second.len(), budget.free_bytes()), (KIB, KIB));
+    }
+}
