@@ -131,7 +131,8 @@ pub(super) struct RawLimits {
     #[schemars(with = "SizeText", extend("default" = "1MiB"))]
     pub(super) body: Option<ConfigString>,
     /// How much memory the bodies of all requests and replies may take at once, with what is read from them: half for
-    /// requests, half for replies. A request beyond it gets 503 and is safe to repeat.
+    /// requests, half for replies. The first 16 KiB of each do not count. A request beyond it gets 503 and is safe to
+    /// repeat.
     #[schemars(with = "SizeText", extend("default" = "64MiB"))]
     pub(super) in_flight: Option<ConfigString>,
     /// The largest head of a request.

@@ -1,6 +1,6 @@
 //! The bytes of bodies in memory at once, whatever number of connections sends or reads them. A body
 //! counts as it arrives, and until the last copy of it is dropped, so the budget is what is held, not
-//! what is announced.
+//! what is announced. The first bytes of a body are free: large bodies never stop an ordinary message.
 
 use std::sync::Arc;
 
@@ -10,11 +10,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The unit of the budget, in bytes.
 const BLOCK_BYTES: usize = 1 << 10;
 
+/// The bytes of each body that do not count. The number of connections bounds them.
+pub(crate) const FREE_BYTES: usize = 16 << 10;
+
 /// How many bytes may be held. Clones share it.
 #[derive(Clone, Debug)]
 pub struct ByteBudget {
     free: Arc<Semaphore>,
     blocks: usize,
+    /// For one waiting body that may go beyond the budget. Without it, bodies that each hold a part of the budget would
+    /// wait for each other for ever.
+    overdraft: Arc<Semaphore>,
 }
 
 /// A body while it is read.
@@ -25,6 +31,7 @@ pub(crate) struct BodyBuffer {
     /// What it takes beside its own bytes.
     extra: usize,
     permit: Option<OwnedSemaphorePermit>,
+    overdraft: Option<OwnedSemaphorePermit>,
 }
 
 /// The budget is used up.
@@ -38,6 +45,7 @@ impl ByteBudget {
         Self {
             free: Arc::new(Semaphore::new(blocks)),
             blocks,
+            overdraft: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -53,6 +61,7 @@ impl ByteBudget {
             bytes: Vec::new(),
             extra: 0,
             permit: None,
+            overdraft: None,
         }
     }
 
@@ -74,6 +83,7 @@ impl BodyBuffer {
         self.bytes = Vec::new();
         self.extra = 0;
         self.permit = None;
+        self.overdraft = None;
     }
 
     /// Appends data if there is room for it now.
@@ -84,14 +94,18 @@ impl BodyBuffer {
         Ok(())
     }
 
-    /// Appends data as soon as there is room for it.
+    /// Appends data as soon as there is room for it, or no other body goes beyond the budget.
     pub(crate) async fn append(&mut self, data: &[u8]) {
         let missing = self.missing_blocks(data.len());
         if missing > 0 {
-            // The semaphore is never closed.
-            let taken = Arc::clone(&self.budget.free).acquire_many_owned(missing);
-            if let Ok(permit) = taken.await {
-                self.merge(permit);
+            let room = Arc::clone(&self.budget.free).acquire_many_owned(missing);
+            let overdraft = Arc::clone(&self.budget.overdraft).acquire_owned();
+            // The semaphores are never closed.
+            tokio::select! {
+                biased;
+                Ok(permit) = room => self.merge(permit),
+                Ok(permit) = overdraft => self.overdraft = Some(permit),
+                else => {}
             }
         }
         self.bytes.extend_from_slice(data);
@@ -113,11 +127,15 @@ impl BodyBuffer {
     /// The blocks that `more` bytes need. One body may take the whole budget, and no more, so that it is never
     /// rejected for ever.
     fn missing_blocks(&self, more: usize) -> u32 {
+        if self.overdraft.is_some() {
+            return 0;
+        }
         let held = self
             .permit
             .as_ref()
             .map_or(0, OwnedSemaphorePermit::num_permits);
-        let needed = blocks_of(self.bytes.len() + self.extra + more).min(self.budget.blocks);
+        let counted = (self.bytes.len() + self.extra + more).saturating_sub(FREE_BYTES);
+        let needed = blocks_of(counted).min(self.budget.blocks);
         u32::try_from(needed.saturating_sub(held)).unwrap_or(u32::MAX)
     }
 
@@ -158,22 +176,31 @@ mod tests {
 
     const KIB: usize = 1 << 10;
 
+    /// Bytes that count, beside those that are free.
+    fn beyond_free(bytes: usize) -> Vec<u8> {
+        vec![1; FREE_BYTES + bytes]
+    }
+
     #[test]
     fn a_body_counts_as_it_arrives_and_until_its_last_copy_is_dropped() {
         let budget = ByteBudget::new(4 * KIB);
         let mut body = budget.buffer();
         assert_eq!(budget.free_bytes(), 4 * KIB, "nothing has arrived");
-        body.try_append(&[1; KIB + 1]).unwrap();
+        body.try_append(&beyond_free(KIB + 1)).unwrap();
         body.try_append(&[2; 10]).unwrap();
-        assert_eq!((body.len(), budget.free_bytes()), (KIB + 11, 2 * KIB));
+        assert_eq!(body.len(), FREE_BYTES + KIB + 11);
+        assert_eq!(budget.free_bytes(), 2 * KIB);
         body.try_charge(2 * KIB - 11).unwrap();
         assert_eq!(budget.free_bytes(), KIB);
         let mut other = budget.buffer();
-        assert_eq!(other.try_append(&[0; KIB + 1]), Err(BudgetExhausted));
+        assert_eq!(
+            other.try_append(&beyond_free(KIB + 1)),
+            Err(BudgetExhausted)
+        );
         assert_eq!(other.len(), 0);
         drop(other);
         let whole = body.into_bytes();
-        let copy = whole.slice(KIB..);
+        let copy = whole.slice(FREE_BYTES + KIB..);
         assert_eq!(copy.as_ref(), [[1].as_slice(), &[2; 10]].concat());
         drop(whole);
         assert_eq!(budget.free_bytes(), KIB);
@@ -182,28 +209,66 @@ mod tests {
     }
 
     #[test]
-    fn a_body_larger_than_the_budget_takes_all_of_it() {
+    fn a_body_larger_than_the_budget_takes_all_of_it_and_small_ones_pass() {
         let budget = ByteBudget::new(2 * KIB);
         let mut body = budget.buffer();
-        body.try_append(&[0; 9 * KIB]).unwrap();
+        body.try_append(&beyond_free(9 * KIB)).unwrap();
         assert_eq!(budget.free_bytes(), 0);
-        assert_eq!(budget.buffer().try_append(&[0]), Err(BudgetExhausted));
+        let mut small = budget.buffer();
+        small.try_append(&beyond_free(0)).unwrap();
+        assert_eq!(small.try_append(&[0]), Err(BudgetExhausted));
         drop(body);
         assert_eq!(budget.free_bytes(), 2 * KIB);
-        ByteBudget::unlimited().buffer().try_append(&[0]).unwrap();
+        small.try_append(&[0]).unwrap();
+        let mut unlimited = ByteBudget::unlimited().buffer();
+        unlimited.try_append(&beyond_free(1)).unwrap();
     }
 
     #[test]
     fn a_reply_waits_for_room() {
         let budget = ByteBudget::new(2 * KIB);
         let mut first = budget.buffer();
-        first.try_append(&[0; 2 * KIB]).unwrap();
+        first.try_append(&beyond_free(2 * KIB)).unwrap();
+        let mut beyond = budget.buffer();
+        let appended = beyond.append(&beyond_free(9 * KIB)).now_or_never();
+        assert!(appended.is_some(), "one body may go beyond");
         let mut second = budget.buffer();
-        let mut waiting = Box::pin(second.append(&[0; KIB]));
+        let data = beyond_free(KIB);
+        let mut waiting = Box::pin(second.append(&data));
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(first);
         assert!(waiting.as_mut().now_or_never().is_some());
         drop(waiting);
-        assert_eq!((second.len(), budget.free_bytes()), (KIB, KIB));
+        assert_eq!(second.len(), FREE_BYTES + KIB);
+        assert_eq!(budget.free_bytes(), KIB);
+    }
+
+    /// Each has a part of the budget and needs more: they end one after the other.
+    #[test]
+    fn replies_that_wait_for_each_other_come_to_an_end() {
+        let budget = ByteBudget::new(4 * KIB);
+        let mut bodies: Vec<_> = (0..4).map(|_| budget.buffer()).collect();
+        for body in &mut bodies {
+            body.try_append(&beyond_free(KIB)).unwrap();
+        }
+        assert_eq!(budget.free_bytes(), 0);
+        let more = [3; 3 * KIB];
+        let mut waiting: Vec<_> = bodies
+            .into_iter()
+            .map(|mut body| {
+                Box::pin(async move {
+                    body.append(&more).await;
+                    body.append(&more).await;
+                    body.len()
+                })
+            })
+            .collect();
+        let mut rounds = 0;
+        while !waiting.is_empty() {
+            rounds += 1;
+            assert!(rounds <= 4, "{} bodies wait for ever", waiting.len());
+            waiting.retain_mut(|body| body.as_mut().now_or_never().is_none());
+        }
+        assert_eq!(budget.free_bytes(), 4 * KIB);
     }
 }

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::net::byte_budget::FREE_BYTES;
 use crate::net::drain::Drain;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -383,21 +384,28 @@ async fn two_hundred_megabytes_are_not_read() {
     assert!(received.await.unwrap() < 100);
 }
 
-/// 1 KiB for the replies: one at a time.
+/// Memory for one reply, and one that goes beyond it.
 #[tokio::test]
-async fn replies_wait_for_memory_and_say_so_if_there_is_none() {
-    let address = answering(OK.as_bytes()).await;
+async fn large_replies_wait_for_memory_and_say_so_if_there_is_none() {
+    let length = FREE_BYTES + 1;
+    let large = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+    let large: &'static str = (large + &"x".repeat(length)).leak();
+    let address = answering(large.as_bytes()).await;
     let client = client().with_reply_budget(ByteBudget::new(1 << 10));
     let exchange = |timeout| client.exchange(post("http", address), timeout);
-    let first = exchange(SECOND).await.unwrap();
-    let lost = exchange(SECOND / 5).await.unwrap_err();
+    let first = exchange(5 * SECOND).await.unwrap();
+    let _beyond = exchange(5 * SECOND).await.unwrap();
+    let lost = exchange(2 * SECOND).await.unwrap_err();
     assert_eq!(cause(&lost), ("unknown", Cause::DeniedByPolicy));
     assert!(lost.to_string().contains("`in_flight`"), "{lost}");
+    let small = answering(OK.as_bytes()).await;
+    let ordinary = client.exchange(post("http", small), 5 * SECOND).await;
+    assert_eq!(ordinary.unwrap().body, "ok");
     let (second, ()) = tokio::join!(exchange(5 * SECOND), async {
         tokio::task::yield_now().await;
         drop(first);
     });
-    assert_eq!(second.unwrap().body, "ok");
+    assert_eq!(second.unwrap().body.len(), length);
 }
 
 #[tokio::test]

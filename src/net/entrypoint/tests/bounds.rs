@@ -1,6 +1,8 @@
 //! What an entrypoint rejects, and in which format it says so.
 
 use super::*;
+use crate::net::byte_budget::FREE_BYTES;
+use crate::parse_limit::VALUE_BYTES;
 
 #[tokio::test]
 async fn forbidden_requests_are_rejected_and_reported() {
@@ -250,9 +252,10 @@ async fn one_connection_too_many_is_503() {
     assert!(fixture.events.try_recv().is_err(), "it is reported once");
 }
 
-/// 2 KiB for the bodies of requests.
+/// 2 KiB for the bodies of requests, beside what is free.
 fn with_small_memory() -> EntrypointFixture {
     EntrypointFixture::with_limits(Limits {
+        max_body: 64 << 10,
         max_in_flight: 4 << 10,
         ..limits()
     })
@@ -261,11 +264,14 @@ fn with_small_memory() -> EntrypointFixture {
 #[tokio::test]
 async fn bodies_beyond_the_memory_are_503_until_others_have_ended() {
     let mut fixture = with_small_memory();
-    let text = "x".repeat(700);
-    let request = |path: &str| {
-        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 700\r\n");
-        format!("{head}Content-Type: text/html\r\n\r\n{text}")
+    let request_of = |path: &str, length: usize| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n");
+        format!(
+            "{head}Content-Type: text/html\r\n\r\n{}",
+            "x".repeat(length)
+        )
     };
+    let request = |path: &str| request_of(path, FREE_BYTES + 700);
     let mut held = Vec::new();
     for _ in 0..2 {
         assert_eq!(fixture.ask(&request("/a")).await.status, 202);
@@ -283,8 +289,8 @@ async fn bodies_beyond_the_memory_are_503_until_others_have_ended() {
     let denied = fixture.ask(&request("/dialect")).await;
     assert_eq!((denied.status, denied.body.as_str()), (503, "in its words"));
     assert!(denied.head.contains("retry-after: 1"), "{}", denied.head);
-    let without_body = fixture.ask("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
-    assert_eq!(without_body.status, 202, "it takes no memory");
+    let ordinary = fixture.ask(&request_of("/a", FREE_BYTES)).await;
+    assert_eq!(ordinary.status, 202, "an ordinary message always passes");
     assert_eq!(fixture.ask(&request("/send")).await.status, 503);
     for client in [
         ClientKind::Stranger,
@@ -308,10 +314,16 @@ async fn values_count_as_memory() {
             "POST /a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
         )
     };
-    let many = request("[1,2,3,4,5,6]");
+    let list = |length: usize| format!("[{}1]", "1,".repeat(length - 1));
+    let free_values = FREE_BYTES / VALUE_BYTES;
+    let many = request(&list(free_values + 8));
     assert_eq!(fixture.ask(&many).await.status, 202, "one may take it all");
     let held = fixture.arrivals.recv().await.unwrap();
-    assert_eq!(fixture.ask(&request("[]")).await.status, 503);
+    assert_eq!(fixture.ask(&request(&list(free_values))).await.status, 503);
+    assert_eq!(
+        fixture.ask(&request(&list(free_values / 2))).await.status,
+        202
+    );
     drop(held);
     assert_eq!(fixture.ask(&many).await.status, 202);
 }
