@@ -10,13 +10,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sms_sidecar::config::{
-    Config, ConfigFingerprint, check_text, control_socket, intercepted_hosts, load, uncovered_hosts,
+    Config, ConfigFingerprint, check_text, control_socket, inspect, intercepted_hosts, load,
+    needed_constraints, uncovered_hosts,
 };
 use sms_sidecar::dialect::Catalog;
-use sms_sidecar::problem::{ProblemReport, SourceText};
+use sms_sidecar::net::ca::{self, CaConstraints};
+use sms_sidecar::problem::{ProblemReport, Severity, SourceText};
 
 /// A secret by mistake, in the invalid files.
 const CANARY: &str = "CANARY";
@@ -248,6 +250,74 @@ fn a_host_that_the_ca_does_not_cover_is_named() {
         uncovered_hosts(&settings, |host| host != "api.twilio.com"),
         ["api.twilio.com"]
     );
+}
+
+/// A config with one provider of this dialect, in a folder where its CA would be.
+fn config_with_ca(folder: &Path, dialect: &str) -> Config {
+    let file = folder.join("config.toml");
+    let text = format!(
+        "mode = \"observe\"\n[intercept]\nca = {{ cert_file = \"ca.pem\", key_file = \"ca.key\" }}\n[providers.one]\ndialect = \"{dialect}\"\nbase_url = \"https://own.example.test/x\"\n"
+    );
+    fs::write(&file, text).unwrap();
+    load(&file).unwrap_or_else(|report| panic!("{dialect}: {:?}", report.problems))
+}
+
+/// A wildcard host below a literal one needs the literal host's sub-domains; no other host does.
+#[test]
+fn a_new_ca_covers_the_wildcards_below_its_hosts_and_no_other_sub_domain() {
+    let folder = tempfile::tempdir().unwrap();
+    let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
+    let mut open = Vec::new();
+    for dialect in catalog.iter() {
+        let settings = config_with_ca(folder.path(), dialect.name.as_str()).proxy;
+        let needed = needed_constraints(&settings).unwrap();
+        for pattern in dialect.host_patterns() {
+            let sample = pattern.replace('*', "x");
+            let below = |host: &String| sample.ends_with(&format!(".{host}"));
+            let is_below = needed.hosts().iter().any(below);
+            assert_eq!(needed.covers(&sample), is_below, "{sample}");
+        }
+        for host in needed.hosts() {
+            assert!(needed.covers(host), "{host}");
+            if needed.covers_below(host) {
+                open.push(host.clone());
+            }
+        }
+    }
+    open.sort();
+    open.dedup();
+    assert_eq!(open, ["api.infobip.com", "sms.api.sinch.com"]);
+}
+
+#[test]
+fn a_ca_that_signs_for_more_than_the_config_needs_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config_with_ca(folder.path(), "eskiz");
+    let settings = config.ca.as_ref().unwrap();
+    let hosts = intercepted_hosts(&config.proxy);
+    let needed = needed_constraints(&config.proxy).unwrap();
+    let broad = CaConstraints::for_hosts(&hosts, &["*.notify.eskiz.uz".to_owned()]).unwrap();
+    let day = Duration::from_hours(24);
+    let now = SystemTime::now();
+    ca::create(settings, &broad, day, now, ca::CaCreateMode::NewKey).unwrap();
+    let warnings = || {
+        let found = inspect(&config);
+        assert!(
+            found
+                .iter()
+                .all(|problem| problem.severity == Severity::Warning)
+        );
+        let texts = found.iter().map(|problem| format!("{problem:?}"));
+        let about_ca = texts.filter(|text| text.contains("the CA"));
+        about_ca.collect::<Vec<_>>()
+    };
+    let found = warnings();
+    assert_eq!(found.len(), 1, "{found:?}");
+    for part in ["sub-domains of notify.eskiz.uz", "ca renew"] {
+        assert!(found[0].contains(part), "{found:?}");
+    }
+    ca::create(settings, &needed, day, now, ca::CaCreateMode::KeepKey).unwrap();
+    assert!(warnings().is_empty());
 }
 
 /// Replaces every string of every example by a secret, with and without quotes.

@@ -14,7 +14,7 @@ use crate::cli::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::net::CaSettings;
-use crate::net::ca::{self, CaCreateMode};
+use crate::net::ca::{self, CaConstraints, CaCreateMode};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -102,25 +102,27 @@ fn write_ca(
     now: SystemTime,
     mode: CaCreateMode,
 ) -> anyhow::Result<()> {
-    let (hosts, others): (Vec<_>, Vec<_>) = config::intercepted_hosts(&loaded.proxy)
-        .into_iter()
-        .partition(|host| ca::is_literal_host(host));
+    let hosts = config::intercepted_hosts(&loaded.proxy).into_iter();
+    let others: Vec<_> = hosts.filter(|host| !ca::is_literal_host(host)).collect();
     if !others.is_empty() {
         output::note(format_args!(
             "left out, because the CA covers only host names with a dot: {}",
             others.join(", ")
         ));
     }
-    ca::create(settings, &hosts, DAY * validity.days, now, mode)?;
+    let constraints = config::needed_constraints(&loaded.proxy)?;
+    ca::create(settings, &constraints, DAY * validity.days, now, mode)?;
     Ok(())
 }
 
 /// The state of a CA, as it is shown.
 struct State {
     file: String,
-    hosts: Vec<String>,
+    constraints: CaConstraints,
     expires: SystemTime,
     missing: Vec<String>,
+    /// What it may sign for and a new one could not.
+    excess: Vec<String>,
     has_expired: bool,
 }
 
@@ -128,14 +130,15 @@ impl State {
     fn read(loaded: &Config, settings: &CaSettings, now: SystemTime) -> anyhow::Result<Self> {
         let found = ca::inspect(settings)?;
         let missing = config::uncovered_hosts(&loaded.proxy, |host| {
-            found.covers(host) || !ca::is_literal_host(host)
+            found.constraints.covers(host) || !ca::is_literal_host(host)
         });
         let file = settings.cert_file.display().to_string();
         Ok(Self {
             file,
             missing,
+            excess: config::excess_of_ca(&loaded.proxy, &found.constraints),
             has_expired: found.expires <= now,
-            hosts: found.hosts,
+            constraints: found.constraints,
             expires: found.expires,
         })
     }
@@ -152,11 +155,12 @@ impl State {
     fn json(&self) -> String {
         let Self {
             file,
-            hosts,
             missing,
+            excess,
             ..
         } = self;
-        json!({ "ok": self.is_sound(), "cert_file": file, "hosts": hosts, "expires": self.expires_at(), "missing": missing }).to_string()
+        let hosts = self.constraints.hosts();
+        json!({ "ok": self.is_sound(), "cert_file": file, "hosts": hosts, "expires": self.expires_at(), "missing": missing, "excess": excess }).to_string()
     }
 
     fn text(&self) -> String {
@@ -165,13 +169,24 @@ impl State {
             self.file,
             self.expires_at()
         )];
-        lines.extend(self.hosts.iter().map(|host| format!("  {host}")));
+        lines.extend(self.constraints.hosts().iter().map(|host| {
+            let below = if self.constraints.covers_below(host) {
+                " and its sub-domains"
+            } else {
+                ""
+            };
+            format!("  {host}{below}")
+        }));
         if self.has_expired {
             lines.push(String::from("It has expired: run `sms-sidecar ca renew`, then `sms-sidecar reload`, and restart the backend."));
         }
         if !self.missing.is_empty() {
             let missing = self.missing.join(", ");
             lines.push(format!("It does not cover {missing}: run `sms-sidecar ca renew`, then `sms-sidecar reload`, and restart the backend."));
+        }
+        if !self.excess.is_empty() {
+            let excess = self.excess.join("; ");
+            lines.push(format!("It can also sign for what no provider needs: {excess}. `sms-sidecar ca renew` limits it to the configured hosts and keeps its key; then run `sms-sidecar reload`, and restart the backend."));
         }
         lines.join("\n")
     }
@@ -223,15 +238,18 @@ mod tests {
             0
         );
         assert_eq!(run(&["twilio", "vonage"], CaAction::Show).unwrap(), 0);
+        // Broader than needed, and in order.
+        assert_eq!(run(&["twilio"], CaAction::Show).unwrap(), 0);
     }
 
     #[test]
     fn the_text_names_hosts_and_the_remedy() {
         let state = State {
             file: String::from("ca.pem"),
-            hosts: vec![String::from("api.one.test")],
+            constraints: CaConstraints::for_hosts(&[String::from("api.one.test")], &[]).unwrap(),
             expires: SystemTime::UNIX_EPOCH,
             missing: vec![String::from("api.two.test")],
+            excess: vec![String::from("URIs")],
             has_expired: true,
         };
         let text = state.text();
@@ -240,6 +258,7 @@ mod tests {
             "1970-01-01",
             "has expired",
             "does not cover api.two.test",
+            "no provider needs: URIs.",
             "ca renew",
         ] {
             assert!(text.contains(part), "{part} in {text}");

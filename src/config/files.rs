@@ -1,6 +1,5 @@
 //! The config and the files that it refers to on the disk: the CA, certificates, vaults.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
@@ -9,16 +8,16 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
+use crate::config::ca::check_ca;
 use crate::config::descriptions::{
     description_sources, failed_dialects, is_consequence, override_warnings,
 };
 use crate::config::{Config, ConfigKey, check_text};
-use crate::diagnosis::format_command;
 use crate::dialect::{Catalog, SourceFile};
 use crate::file_error::{FileProblem, describe_read_error};
-use crate::net::{CaSettings, ca, file_limit};
+use crate::net::{CaSettings, file_limit};
 use crate::problem::{Problem, ProblemReport, SourceText};
-use crate::proxy::{CallerProof, Settings};
+use crate::proxy::CallerProof;
 
 /// Reads the file and the descriptions in its folder. Other files are checked by `inspect`, and where they are used.
 pub fn load(path: &Path) -> Result<Config, ProblemReport> {
@@ -263,41 +262,6 @@ fn unreadable_file(file: &Path, error: &std::io::Error) -> (String, String) {
     (what, help)
 }
 
-fn check_ca(loaded: &Config) -> Vec<Problem> {
-    let Some(settings) = &loaded.ca else {
-        return Vec::new();
-    };
-    match ca::inspect(settings) {
-        Ok(ca) => uncovered_hosts(&loaded.proxy, |host| ca.covers(host))
-            .iter()
-            .map(|host| uncovered_host(loaded, host))
-            .collect(),
-        Err(ca::CaError::Missing(_))
-            if is_missing(&settings.cert_file) && is_missing(&settings.key_file) =>
-        {
-            vec![missing_ca(loaded)]
-        }
-        Err(error) => vec![loaded.error(&ConfigKey::Ca, error.to_string())],
-    }
-}
-
-/// False too if a folder above the file cannot be entered.
-fn is_missing(file: &Path) -> bool {
-    matches!(file.try_exists(), Ok(false))
-}
-
-fn uncovered_host(loaded: &Config, host: &str) -> Problem {
-    let what = format!(
-        "the CA does not cover {host}: the backend will reject the sidecar's certificate for it"
-    );
-    let renew = format_command("ca renew", loaded.file());
-    let reload = format_command("reload", loaded.file());
-    let help = format!(
-        "{renew} makes one that does; then {reload}, and restart the backend: it reads the CA once"
-    );
-    loaded.warning(&ConfigKey::Ca, what).with_help(help)
-}
-
 /// The `ca_file` of each provider and of `[traces]`.
 fn check_root_certificates(loaded: &Config) -> Vec<Problem> {
     let providers = loaded.proxy.providers.iter().map(|provider| {
@@ -320,46 +284,5 @@ fn check_root_certificates(loaded: &Config) -> Vec<Problem> {
             let (what, help) = unreadable_file(file?, &error);
             Some(loaded.error(&key, what).with_help(help))
         })
-        .collect()
-}
-
-/// A warning, as for a vault: the config is sound and the CA is made next. `run` does not start without it.
-fn missing_ca(loaded: &Config) -> Problem {
-    let init = format_command("ca init", loaded.file());
-    let help = format!("{init} makes it; `run` does not start without it");
-    loaded
-        .warning(&ConfigKey::Ca, "the CA does not exist yet")
-        .with_help(help)
-}
-
-/// The literal host names for which TLS is ended: those of the configured dialects and of the base URLs. IP addresses
-/// are recognised in plain HTTP only.
-pub fn intercepted_hosts(settings: &Settings) -> Vec<String> {
-    let mut hosts = BTreeSet::new();
-    for provider in &settings.providers {
-        hosts.extend(provider.dialect.literal_hosts());
-        hosts.extend(
-            provider
-                .base_url
-                .parse::<http::Uri>()
-                .ok()
-                .and_then(|url| url.host().map(str::to_ascii_lowercase)),
-        );
-    }
-    hosts
-        .into_iter()
-        .filter(|host| {
-            host.trim_matches(['[', ']'])
-                .parse::<std::net::IpAddr>()
-                .is_err()
-        })
-        .collect()
-}
-
-/// Those of them that a CA does not cover.
-pub fn uncovered_hosts(settings: &Settings, covers: impl Fn(&str) -> bool) -> Vec<String> {
-    intercepted_hosts(settings)
-        .into_iter()
-        .filter(|host| !covers(host))
         .collect()
 }

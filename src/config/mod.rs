@@ -5,6 +5,7 @@
 //! Paths are relative to the file's folder. The file never holds a secret: a credential is a
 //! reference into a vault.
 
+mod ca;
 mod check;
 mod checker;
 mod choices;
@@ -31,11 +32,10 @@ use crate::proxy;
 use crate::trace_export;
 use crate::vault;
 
+pub use ca::{excess_of_ca, intercepted_hosts, needed_constraints, uncovered_hosts};
 pub use check::DEFAULT_RECHECK;
 pub use descriptions::{DescriptionError, read_descriptions};
-pub use files::{
-    ConfigFingerprint, control_socket, inspect, intercepted_hosts, load, uncovered_hosts,
-};
+pub use files::{ConfigFingerprint, control_socket, inspect, load};
 pub use reference::reference;
 pub use schema::schema;
 

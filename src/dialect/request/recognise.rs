@@ -146,6 +146,14 @@ impl Dialect {
         all.into_iter().map(str::to_owned).collect()
     }
 
+    /// The host names of this dialect that have a wildcard.
+    pub fn host_patterns(&self) -> Vec<String> {
+        let patterns = self.hosts.iter().filter(|pattern| !pattern.is_literal());
+        patterns
+            .map(|pattern| pattern.0.to_ascii_lowercase())
+            .collect()
+    }
+
     /// Whether a send of one cannot be distinguished from a send of the other.
     pub(crate) fn clashes_with(&self, other: &Self) -> bool {
         let shared = self

@@ -4,31 +4,21 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{KeyPair, PublicKeyData};
 use rustls_pki_types::CertificateDer;
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::net::ca::{CaError, files};
+use crate::net::ca::{CaConstraints, CaError, files};
 use crate::net::settings::CaSettings;
 use crate::tls;
 
 /// What `ca show` and `check` report; it does not include the key.
 #[derive(Debug)]
 pub struct CaInfo {
-    /// The hosts in its constraints.
-    pub hosts: Vec<String>,
+    /// What it may sign for.
+    pub constraints: CaConstraints,
     /// When the certificate expires.
     pub expires: SystemTime,
     pub(super) cert: CertificateDer<'static>,
     spki: Vec<u8>,
-}
-
-impl CaInfo {
-    /// Whether clients accept a certificate for `host` from this CA.
-    pub fn covers(&self, host: &str) -> bool {
-        self.hosts
-            .iter()
-            .any(|covered| constraint_covers(covered, host))
-    }
 }
 
 /// Reads the certificate alone; fails if it lacks the name constraints that `create` always sets.
@@ -40,34 +30,23 @@ pub fn inspect_certificate(settings: &CaSettings) -> Result<CaInfo, CaError> {
     };
     let found = tls::load_certificates(file).map_err(|source| CaError::from_read(file, source))?;
     let cert = found.into_iter().next().ok_or_else(content)?;
-    let (hosts, expires, spki) = {
+    let (constraints, expires, spki) = {
         let (_, parsed) = X509Certificate::from_der(&cert).map_err(|_| content())?;
-        let hosts = permitted_hosts(&parsed).ok_or_else(content)?;
+        let constraints = CaConstraints::from_certificate(&parsed).ok_or_else(content)?;
         let after =
             u64::try_from(parsed.validity().not_after.timestamp()).map_err(|_| content())?;
         (
-            hosts,
+            constraints,
             SystemTime::UNIX_EPOCH + Duration::from_secs(after),
             parsed.public_key().raw.to_vec(),
         )
     };
-    if hosts.is_empty() {
-        return Err(content());
-    }
     Ok(CaInfo {
-        hosts,
+        constraints,
         expires,
         cert,
         spki,
     })
-}
-
-/// The DNS names of the critical name constraints; none if there are no such constraints.
-fn permitted_hosts(certificate: &X509Certificate<'_>) -> Option<Vec<String>> {
-    let constraints = certificate.name_constraints().ok().flatten()?;
-    let permitted = constraints.value.permitted_subtrees.iter().flatten();
-    let hosts = permitted.filter_map(|subtree| dns_name(&subtree.base));
-    constraints.critical.then(|| hosts.collect())
 }
 
 /// Reads both files and checks them as `Ca::load` does.
@@ -85,20 +64,4 @@ pub(super) fn load_pair(settings: &CaSettings) -> Result<(CaInfo, KeyPair), CaEr
         file: settings.key_file.clone(),
         what: "key that belongs to the certificate",
     })
-}
-
-fn dns_name(name: &GeneralName<'_>) -> Option<String> {
-    if let GeneralName::DNSName(host) = name {
-        Some((*host).to_owned())
-    } else {
-        None
-    }
-}
-
-/// A DNS constraint covers the host and its subdomains.
-pub(super) fn constraint_covers(covered: &str, host: &str) -> bool {
-    host == covered
-        || host
-            .strip_suffix(covered)
-            .is_some_and(|below| below.ends_with('.'))
 }

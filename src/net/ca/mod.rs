@@ -1,8 +1,8 @@
 //! The local CA, which terminates TLS for the configured hosts and for nothing else: critical
-//! name constraints, every IP range excluded, path length 0, and a key that only the sidecar can
-//! read. It does not sign for a host outside its constraints. Names without a dot and wildcards
-//! are never among its hosts.
+//! name constraints, path length 0, and a key that only the sidecar can read. It does not sign for
+//! a host outside its constraints. Names without a dot and wildcards are never among its hosts.
 
+mod constraints;
 mod files;
 mod info;
 
@@ -15,9 +15,8 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    NameConstraints,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -25,16 +24,17 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::clock::Clock;
 use crate::file_error::{describe_read_error, describe_write_error};
-use crate::net::ca::info::{constraint_covers, load_pair};
+use crate::net::ca::info::load_pair;
 use crate::net::settings::CaSettings;
 use crate::tls;
 
+pub use constraints::{CaConstraints, is_literal_host};
 pub use info::{CaInfo, inspect, inspect_certificate};
 
 const BACKDATE: Duration = Duration::from_hours(24);
 /// How long a leaf is valid; the CA issues a new one after half of it.
 const LEAF_LIFETIME: Duration = Duration::from_hours(14 * 24);
-/// The most leaves to keep: the constraints limit the hosts, but not the number of subdomains.
+/// The most leaves to keep: where sub-domains are permitted, their number is not limited.
 const MAX_LEAVES: usize = 256;
 
 /// Why the CA cannot be used or made.
@@ -122,7 +122,7 @@ impl CaError {
 
 /// The CA, loaded.
 pub struct Ca {
-    hosts: Vec<String>,
+    constraints: CaConstraints,
     expires: SystemTime,
     cert: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
@@ -160,7 +160,7 @@ struct Leaf {
 
 impl fmt::Debug for Ca {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ca({} hosts)", self.hosts.len())
+        write!(f, "Ca({} hosts)", self.hosts().len())
     }
 }
 
@@ -173,15 +173,14 @@ pub enum CaCreateMode {
     KeepKey,
 }
 
-/// Creates a CA for exactly `hosts` and writes both files.
+/// Creates a CA with these constraints and writes both files.
 pub fn create(
     settings: &CaSettings,
-    hosts: &[String],
+    constraints: &CaConstraints,
     lifetime: Duration,
     now: SystemTime,
     making: CaCreateMode,
 ) -> Result<(), CaError> {
-    let hosts = validate_hosts(hosts)?;
     let key = match making {
         CaCreateMode::NewKey => new_key(settings)?,
         CaCreateMode::KeepKey => files::read_key(&settings.key_file)?,
@@ -190,13 +189,7 @@ pub fn create(
     params.distinguished_name = common_name("sms-sidecar local CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: hosts.into_iter().map(GeneralSubtree::DnsName).collect(),
-        excluded_subtrees: vec![
-            GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
-            GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
-        ],
-    });
+    params.custom_extensions = vec![constraints.extension()];
     params.not_before = (now - BACKDATE).into();
     params.not_after = (now + lifetime).into();
     let cert = params
@@ -226,7 +219,7 @@ impl Ca {
     pub fn load(settings: &CaSettings, clock: Arc<dyn Clock>) -> Result<Self, CaError> {
         let (
             CaInfo {
-                hosts,
+                constraints,
                 expires,
                 cert,
                 ..
@@ -239,7 +232,7 @@ impl Ca {
         };
         let issuer = Issuer::from_ca_cert_der(&cert, key).map_err(content)?;
         Ok(Self {
-            hosts,
+            constraints,
             expires,
             cert,
             issuer,
@@ -250,14 +243,12 @@ impl Ca {
 
     /// Whether clients accept a certificate for `host` from this CA.
     pub fn covers(&self, host: &str) -> bool {
-        self.hosts
-            .iter()
-            .any(|covered| constraint_covers(covered, host))
+        self.constraints.covers(host)
     }
 
     /// The hosts in its constraints.
     pub fn hosts(&self) -> &[String] {
-        &self.hosts
+        self.constraints.hosts()
     }
 
     /// When the CA's certificate expires.
@@ -317,34 +308,6 @@ impl Ca {
             .map_err(fault)?;
         config.alpn_protocols = vec![tls::ALPN.to_vec()];
         Ok(config)
-    }
-}
-
-/// Whether a CA can be limited to `host`: a name with a dot, no address, no wildcard.
-pub fn is_literal_host(host: &str) -> bool {
-    let known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-    // A host name's last label has a letter; an address has none there.
-    let named = host
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.contains(|c: char| c.is_ascii_alphabetic()));
-    host.chars().all(known)
-        && host.contains('.')
-        && host.split('.').all(|label| !label.is_empty())
-        && named
-}
-
-fn validate_hosts(hosts: &[String]) -> Result<Vec<String>, CaError> {
-    if let Some(bad) = hosts.iter().find(|host| !is_literal_host(host)) {
-        return Err(CaError::InvalidHost(bad.clone()));
-    }
-    let mut literal: Vec<String> = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-    literal.sort_unstable();
-    literal.dedup();
-    if literal.is_empty() {
-        Err(CaError::NoHosts)
-    } else {
-        Ok(literal)
     }
 }
 

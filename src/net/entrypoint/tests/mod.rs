@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::clock::SystemClock;
 use crate::diagnosis::{ClientKind, DenialReason};
-use crate::net::ca::{Ca, CaCreateMode, create};
+use crate::net::ca::{Ca, CaConstraints, CaCreateMode, create};
 use crate::net::settings::CaSettings;
 
 /// What the entrypoints reported to the handler.
@@ -160,7 +160,7 @@ impl EntrypointFixture {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         create(
             &ca,
-            &[String::from("ours.test")],
+            &CaConstraints::for_hosts(&[String::from("ours.test")], &[]).unwrap(),
             Duration::from_secs(1 << 24),
             clock.wall_clock(),
             CaCreateMode::NewKey,
