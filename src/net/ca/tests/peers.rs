@@ -79,10 +79,10 @@ impl RogueLeaf {
     }
 }
 
-/// A client's verdict on a leaf: `Err` with its words if it rejects it.
-type Verdict = Result<(), String>;
+/// Whether a client accepts a leaf, and its words if it does not.
+type LeafCheck = Result<(), String>;
 
-fn openssl(folder: &TempDir, args: &[&str]) -> Verdict {
+fn openssl(folder: &TempDir, args: &[&str]) -> LeafCheck {
     let done = Command::new("openssl")
         .args(args)
         .current_dir(folder.path())
@@ -92,23 +92,23 @@ fn openssl(folder: &TempDir, args: &[&str]) -> Verdict {
     done.status.success().then_some(()).ok_or(text.concat())
 }
 
-fn openssl_verifies(folder: &TempDir, leaf: &RogueLeaf) -> Verdict {
+fn openssl_verifies(folder: &TempDir, leaf: &RogueLeaf) -> LeafCheck {
     fs::write(folder.path().join("rogue.pem"), &leaf.pem).unwrap();
     openssl(folder, &["verify", "-CAfile", "ca.pem", "rogue.pem"])
 }
 
-fn rustls_verifies(ca: &Ca, leaf: &RogueLeaf) -> Verdict {
+fn rustls_verifies(ca: &Ca, leaf: &RogueLeaf) -> LeafCheck {
     let mut roots = RootCertStore::empty();
     roots.add(ca.cert.clone()).unwrap();
     let provider = Arc::new(ring::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
     let host = ServerName::try_from("api.one.test").unwrap();
     let now = UnixTime::now();
-    let verdict = verifier
+    let checked = verifier
         .build()
         .unwrap()
         .verify_server_cert(&leaf.der, &[], &host, &[], now);
-    verdict.map(drop).map_err(|error| error.to_string())
+    checked.map(drop).map_err(|error| error.to_string())
 }
 
 const NODE: &str = r"
@@ -117,8 +117,8 @@ const socket = require('tls').connect({ host: '127.0.0.1', port, servername, che
 socket.on('error', (error) => console.log(error.code + ' ' + error.message));
 ";
 
-/// Node's verdict in a real handshake. It checks the chain, not whether the name is the one it asked for.
-fn node_verifies(folder: &TempDir, config: Arc<ServerConfig>) -> Verdict {
+/// Node's result in a real handshake. It checks the chain, not whether the name is the one it asked for.
+fn node_verifies(folder: &TempDir, config: Arc<ServerConfig>) -> LeafCheck {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let server = std::thread::spawn(move || {
@@ -158,12 +158,12 @@ fn openssl_and_rustls_accept_it_for_its_hosts_only() {
     for bad in denied_names() {
         // A permitted name beside it does not help.
         let leaf = RogueLeaf::sign(&ca, &[dns("api.one.test"), bad.clone()]);
-        let verdict = openssl_verifies(&folder, &leaf).unwrap_err();
-        assert!(verdict.contains("subtree violation"), "{bad:?}: {verdict}");
-        let verdict = rustls_verifies(&ca, &leaf).unwrap_err();
+        let error = openssl_verifies(&folder, &leaf).unwrap_err();
+        assert!(error.contains("subtree violation"), "{bad:?}: {error}");
+        let error = rustls_verifies(&ca, &leaf).unwrap_err();
         assert!(
-            verdict.contains("NameConstraintViolation"),
-            "{bad:?}: {verdict}"
+            error.contains("NameConstraintViolation"),
+            "{bad:?}: {error}"
         );
     }
 }
@@ -175,8 +175,8 @@ fn node_accepts_it_for_its_hosts_only() {
     assert_eq!(node_verifies(&folder, issued), Ok(()));
     for bad in denied_names() {
         let leaf = RogueLeaf::sign(&ca, &[dns("api.one.test"), bad.clone()]);
-        let verdict = node_verifies(&folder, leaf.server_config()).unwrap_err();
-        assert!(verdict.contains("subtree violation"), "{bad:?}: {verdict}");
+        let error = node_verifies(&folder, leaf.server_config()).unwrap_err();
+        assert!(error.contains("subtree violation"), "{bad:?}: {error}");
     }
 }
 
