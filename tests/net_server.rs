@@ -82,7 +82,8 @@ fn the_server_serves_reloads_and_drains() {
     let socket = folder.path().join("door.sock");
     let (sender, received) = channel();
     let limits = Limits {
-        drain_timeout: PATIENCE,
+        // Far above the patience of this test, so that a drain which nobody hears of fails it.
+        drain_timeout: PATIENCE * 30,
         ..Limits::default()
     };
     let mut server = Server::new(limits);
@@ -113,8 +114,10 @@ fn the_server_serves_reloads_and_drains() {
 
     let uid = getuid().as_raw();
     let mut tcp = TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(line(&mut tcp), format!("tcp {uid}\n"));
     let mut unix = UnixStream::connect(&socket).unwrap();
+    unix.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(line(&mut unix), format!("unix {uid}\n"));
     assert_eq!(
         fs::metadata(&socket).unwrap().permissions().mode() & 0o777,

@@ -98,8 +98,13 @@ impl SourceSettings {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
+    use crate::clock::{Clock, SystemClock};
+    use crate::vault::error::ReadError;
+    use crate::vault::openbao::OpenBaoAuth;
 
     #[test]
     fn only_a_vault_of_that_kind_is_its_file() {
@@ -108,5 +113,62 @@ mod tests {
         assert_eq!(env(Some(file.clone())).env_file(), Some(file.as_path()));
         assert_eq!(env(None).env_file(), None);
         assert_eq!(env(Some(file)).as_embedded(), None);
+    }
+    /// What a read of the vault would reject, `check` names.
+    #[tokio::test]
+    async fn a_path_that_no_entry_can_have_is_named_before_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let command = ["/bin/echo", "{\"p\":\"v\"}"].map(str::to_owned).to_vec();
+        let bao = OpenBaoSettings {
+            address: "http://127.0.0.1:9".to_owned(),
+            mount: "secret".to_owned(),
+            kv: None,
+            namespace: None,
+            ca_file: None,
+            timeout: Duration::from_secs(1),
+            poll: Duration::from_mins(1),
+            auth: OpenBaoAuth::TokenFile(folder.path().join("token")),
+        };
+        let kinds = [
+            SourceSettings::Env(EnvSettings { file: None }),
+            SourceSettings::Directory(DirectorySettings {
+                path: folder.path().to_owned(),
+            }),
+            SourceSettings::OpenBao(Box::new(bao)),
+            SourceSettings::Exec(ExecSettings {
+                command,
+                timeout: Duration::from_secs(20),
+            }),
+        ];
+        let mut named = Vec::new();
+        for kind in kinds.iter().map(SourceSettings::as_kind) {
+            let source = kind.open(&clock);
+            for path in ["", "sms/x", "/x", "a/../b", "a\0b"] {
+                let is_named = kind.path_problem(path).is_some();
+                let read = source.read(path).await;
+                let is_rejected = matches!(read, Err(ReadError::InvalidPath { .. }));
+                assert_eq!(is_named, is_rejected, "{} {path:?}", kind.kind());
+                if is_named {
+                    named.push(format!("{} {path:?}", kind.kind()));
+                }
+            }
+        }
+        assert_eq!(
+            named,
+            [
+                "env \"sms/x\"",
+                "env \"/x\"",
+                "env \"a/../b\"",
+                "env \"a\\0b\"",
+                "directory \"/x\"",
+                "directory \"a/../b\"",
+                "openbao \"\"",
+                "openbao \"/x\"",
+                "openbao \"a/../b\"",
+                "openbao \"a\\0b\"",
+                "exec \"a\\0b\"",
+            ]
+        );
     }
 }

@@ -194,3 +194,30 @@ async fn wait_until_drained(drain: &Drain, counts: &ByteCounts) {
         () = drain.wait_for(Phase::Closing) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Both ends of such a connection have one address, as if a listener on all addresses had been reached by another
+    /// one of its names.
+    #[tokio::test]
+    async fn a_connection_that_leads_back_to_a_listener_on_all_addresses_is_rejected() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let all = |port| SocketAddr::from(([0, 0, 0, 0], port));
+        let elsewhere = SocketAddr::from(([127, 0, 0, 2], address.port()));
+        for (own, target, is_rejected) in [
+            (all(address.port()), address, true),
+            (all(address.port() ^ 1), address, false),
+            (all(address.port()), elsewhere, false),
+            (elsewhere, address, false),
+        ] {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let found = reject_own_address(stream, target, &[all(1), own]);
+            assert_eq!(found.is_err(), is_rejected, "{own} {target}");
+        }
+    }
+}

@@ -522,13 +522,19 @@ async fn a_wrapped_secret_id_is_unwrapped_before_the_login() {
     assert_eq!((fake.times("unwrap"), fake.times("login")), (1, 1));
 }
 
-/// A clock that stands still.
-#[derive(Debug)]
-struct StillClock;
+/// A clock that stands still unless a test moves it.
+#[derive(Debug, Default)]
+struct StillClock(Mutex<Duration>);
+
+impl StillClock {
+    fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap() += by;
+    }
+}
 
 impl Clock for StillClock {
     fn now(&self) -> Moment {
-        Moment::default()
+        Moment::default().saturating_add(*self.0.lock().unwrap())
     }
 
     fn wall_clock(&self) -> SystemTime {
@@ -550,10 +556,88 @@ async fn a_server_that_timed_out_is_left_alone_for_a_while() {
         timeout: Duration::from_millis(300),
         ..settings(&fake, Some(KvVersion::V2), approle(&folder, false)).await
     };
-    let vault = OpenBao::new(&settings, &(Arc::new(StillClock) as Arc<dyn Clock>));
+    let vault = OpenBao::new(&settings, &(Arc::<StillClock>::default() as Arc<dyn Clock>));
     for _ in 0..3 {
         let error = vault.read("sms/x").await.unwrap_err();
         assert_eq!(error.result(), VaultReadResult::Timeout);
     }
     assert_eq!(fake.times("secret/data/sms/x"), 1);
+}
+
+/// A vault on a clock that the test moves.
+async fn vault_with_clock(
+    fake: &FakeVaultServer,
+    folder: &tempfile::TempDir,
+    kv: KvVersion,
+) -> (OpenBao, Arc<StillClock>) {
+    let clock = Arc::<StillClock>::default();
+    let shared: Arc<dyn Clock> = Arc::<StillClock>::clone(&clock);
+    let settings = settings(fake, Some(kv), approle(folder, false)).await;
+    (OpenBao::new(&settings, &shared), clock)
+}
+
+#[tokio::test]
+async fn the_pause_after_a_rejected_login_doubles_for_the_same_proof_only() {
+    let fake = FakeVaultServer::default();
+    let folder = tempfile::tempdir().unwrap();
+    fake.says("auth/approle/login", 400, r#"{"errors":[]}"#);
+    let (vault, clock) = vault_with_clock(&fake, &folder, KvVersion::V2).await;
+    let mut logins = Vec::new();
+    let mut read_after = async |pauses: &[u64]| {
+        for pause in pauses {
+            clock.advance(Duration::from_secs(*pause));
+            vault.read("sms/x").await.unwrap_err();
+            logins.push(fake.times("login"));
+        }
+    };
+    // One second, then two, then four, less a quarter at most.
+    read_after(&[0, 1, 1, 1, 2, 2]).await;
+    std::fs::write(folder.path().join("secret"), "another").unwrap();
+    read_after(&[0, 1]).await;
+    assert_eq!(logins, [1, 2, 2, 3, 3, 4, 5, 6]);
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_when_it_is_due_and_not_after_it_cannot_be() {
+    let fake = FakeVaultServer::default();
+    let folder = tempfile::tempdir().unwrap();
+    let login = r#"{"auth":{"client_token":"t","lease_duration":36000,"renewable":true}}"#;
+    let lease = |seconds: u32, renewable: bool| {
+        format!(
+            r#"{{"lease_id":"l/1","lease_duration":{seconds},"renewable":{renewable},"data":{{"p":"p"}}}}"#
+        )
+    };
+    fake.says("auth/approle/login", 200, login)
+        .says("secret/creds/a", 200, lease(300, true))
+        .says("secret/creds/b", 200, lease(300, false))
+        .says("sys/leases/renew", 200, lease(300, true));
+    let (vault, clock) = vault_with_clock(&fake, &folder, KvVersion::V1).await;
+    for path in ["creds/a", "creds/b"] {
+        vault.read(path).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut wait = async |seconds| {
+        clock.advance(Duration::from_secs(seconds));
+        vault.keep_alive().await;
+        seen.push((
+            fake.times("leases/renew"),
+            vault.read_schedule("creds/a"),
+            vault.read_schedule("creds/b"),
+        ));
+    };
+    wait(180).await;
+    wait(20).await;
+    // The server lets it last no longer: its entry is read again instead.
+    fake.says("sys/leases/renew", 200, lease(100, true));
+    wait(200).await;
+    wait(50).await;
+    assert_eq!(
+        seen,
+        [
+            (0, ReadSchedule::NotYet, ReadSchedule::NotYet),
+            (1, ReadSchedule::NotYet, ReadSchedule::Now),
+            (2, ReadSchedule::Now, ReadSchedule::Now),
+            (2, ReadSchedule::Now, ReadSchedule::Now),
+        ]
+    );
 }

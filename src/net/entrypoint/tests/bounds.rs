@@ -134,6 +134,30 @@ async fn a_body_over_the_limit_is_413() {
     );
 }
 
+/// A client that writes its whole body first can still read why it was rejected; one that never ends is cut off.
+#[tokio::test]
+async fn a_body_over_the_limit_is_discarded_to_its_end_or_cut_off() {
+    let fixture = EntrypointFixture::new();
+    let head = "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunk = format!("1f4\r\n{}\r\n", "x".repeat(500));
+    // Only what is discarded makes room for more.
+    let mut client = fixture.connect_with_buffer(600);
+    client.send(head).await;
+    for _ in 0..15 {
+        client.send(&chunk).await;
+    }
+    client.send("0\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 413);
+
+    let mut endless = fixture.connect_with_buffer(600);
+    endless.send(head).await;
+    let mut sent = 0;
+    while endless.0.write_all(chunk.as_bytes()).await.is_ok() {
+        sent += 500;
+        assert!(sent < 2 << 20, "it reads on");
+    }
+}
+
 #[tokio::test]
 async fn a_rejection_uses_the_backends_dialect() {
     let fixture = EntrypointFixture::new();

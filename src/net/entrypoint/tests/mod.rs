@@ -252,8 +252,20 @@ impl EntrypointFixture {
         })
     }
 
+    /// The same, over a wire that holds this many bytes.
+    fn connect_with_buffer(&self, bytes: usize) -> TestClient {
+        let peer = Peer {
+            address: Some("127.0.0.1:40000".parse().unwrap()),
+            ..Peer::default()
+        };
+        self.connect_over(duplex(bytes), peer)
+    }
+
     fn connect_as(&self, peer: Peer) -> TestClient {
-        let (near, far) = duplex(64 << 10);
+        self.connect_over(duplex(64 << 10), peer)
+    }
+
+    fn connect_over(&self, (near, far): (DuplexStream, DuplexStream), peer: Peer) -> TestClient {
         let service = self.service.clone();
         let drain = self.drain.clone();
         tokio::spawn(async move { service.serve(far, peer, drain).await });
