@@ -168,6 +168,8 @@ mod tests {
                 r#"{"n":1.50,"text":"Request is received"}"#,
                 r#"{"n":1.50,"text":"Request is received"}"#,
             ),
+            // Without a secret it stays as it is, blanks included.
+            (r#"{ "list": [ 1, "x" ] }"#, r#"{ "list": [ 1, "x" ] }"#),
         ] {
             assert_eq!(redact_text(&redactor, body), redacted);
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::fake::{Fake, Gate, refuses, say, takes};
-use crate::stage::{Stage, header, provider, route};
+use crate::stage::{Lines, Stage, header, provider, route};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -89,31 +89,11 @@ async fn a_value_of_another_shape_is_used_and_is_evidence_when_the_service_rejec
     assert!(!told.contains("a-shape-of-tomorrow"), "{told}");
 }
 
-/// What the log got.
-#[derive(Clone, Default)]
-struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(line);
-        Ok(line.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_value_of_another_shape_is_logged_once_per_version() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .with_max_level(tracing::Level::WARN)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (lines, _guard) = Lines::of_level(tracing::Level::WARN);
     let warnings = || {
-        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let log = lines.text();
         assert!(!log.contains("a-shape-of"), "{log}");
         log.matches("looks wrong and is used all the same").count()
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 use crate::fake::{Fake, Got, Say, say, takes};
-use crate::stage::{Stage, header, provider, route};
+use crate::stage::{Lines, Stage, header, provider, route};
 
 const SEND: &str = "/Messages.json";
 const ACCOUNT: &str = ".json";
@@ -155,6 +155,7 @@ async fn a_rejection_wakes_the_task_that_probes() {
 
 #[tokio::test]
 async fn an_active_account_without_money_is_balance_empty_everywhere() {
+    let (log, _guard) = Lines::of_level(tracing::Level::INFO);
     let (a, _b, stage) = twilio(one_code("active", "0.00")).await;
     stage.send("one").await;
     let sends = |cause| stage.metric("attempts_total", &[("kind", "send"), ("cause", cause)]);
@@ -185,6 +186,15 @@ async fn an_active_account_without_money_is_balance_empty_everywhere() {
     );
     assert_eq!(probes(&stage, "accepted", "none"), 1.0);
     assert_eq!(probes(&stage, "rejected", "balance-empty"), 1.0);
+    let log = log.text();
+    let told = log
+        .lines()
+        .find(|line| line.contains("a rejected for balance-empty"))
+        .unwrap_or_else(|| panic!("{log}"));
+    assert!(
+        told.contains("its balance probe reports balance-empty") && told.contains("remedy"),
+        "{told}"
+    );
 }
 
 #[tokio::test]

@@ -38,11 +38,19 @@ pub(super) struct UpstreamConnection {
     max_idle_time: Duration,
 }
 
-/// The bytes of a connection before a request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BytesBefore {
+/// The bytes that a connection has carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CarriedBytes {
     read: u64,
     written: u64,
+}
+
+impl CarriedBytes {
+    /// Whether the provider has no byte of the request since `before`: none was written, or it had closed the
+    /// connection. What it sent meanwhile may be its answer.
+    fn is_untouched_since(self, before: Self, is_closed_unread: bool) -> bool {
+        self.written == before.written || self.read == before.read && is_closed_unread
+    }
 }
 
 impl UpstreamConnection {
@@ -62,18 +70,22 @@ impl UpstreamConnection {
     }
 
     /// A request begins; returns the bytes so far.
-    pub(super) fn start_request(&self) -> BytesBefore {
+    pub(super) fn start_request(&self) -> CarriedBytes {
         self.evidence.begin_request();
-        BytesBefore {
+        self.carried_bytes()
+    }
+
+    /// Whether the provider has no byte of the request that started at `before`.
+    pub(super) fn is_untouched_since(&self, before: CarriedBytes) -> bool {
+        self.carried_bytes()
+            .is_untouched_since(before, self.evidence.proves_unread())
+    }
+
+    fn carried_bytes(&self) -> CarriedBytes {
+        CarriedBytes {
             read: self.counts.read(),
             written: self.counts.written(),
         }
-    }
-
-    /// Whether the provider has no byte of the request: none was written, or it had closed the connection.
-    pub(super) fn is_untouched_since(&self, before: BytesBefore) -> bool {
-        let nothing_read = self.counts.read() == before.read;
-        self.counts.written() == before.written || nothing_read && self.evidence.proves_unread()
     }
 
     /// Reads how long the provider keeps the connection from a reply's `Keep-Alive` header.
@@ -165,5 +177,34 @@ impl ConnectionPool {
             .unwrap_or_else(PoisonError::into_inner)
             .get_mut(origin)?
             .pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_untouched_if_none_of_it_left_or_if_it_met_the_close() {
+        let before = CarriedBytes {
+            read: 10,
+            written: 20,
+        };
+        for (read, written, is_closed_unread, is_untouched) in [
+            (10, 20, false, true),
+            (10, 20, true, true),
+            (12, 20, false, true),
+            (10, 25, true, true),
+            (10, 25, false, false),
+            (12, 25, true, false),
+            (12, 25, false, false),
+        ] {
+            let now = CarriedBytes { read, written };
+            assert_eq!(
+                now.is_untouched_since(before, is_closed_unread),
+                is_untouched,
+                "{now:?} {is_closed_unread}"
+            );
+        }
     }
 }
