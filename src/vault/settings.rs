@@ -114,11 +114,24 @@ mod tests {
         assert_eq!(env(None).env_file(), None);
         assert_eq!(env(Some(file)).as_embedded(), None);
     }
-    /// What a read of the vault would reject, `check` names.
+    /// The paths that `check` names, which are those that a read rejects.
+    async fn paths_named_and_rejected(kind: &dyn VaultKind) -> Vec<String> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let source = kind.open(&clock);
+        let mut named = Vec::new();
+        for path in ["", "sms/x", "/x", "a/../b", "a\0b"] {
+            let problem = kind.path_problem(path);
+            let read = source.read(path).await;
+            let is_rejected = matches!(read, Err(ReadError::InvalidPath { .. }));
+            assert_eq!(problem.is_some(), is_rejected, "{} {path:?}", kind.kind());
+            named.extend(problem.map(|_| format!("{} {path:?}", kind.kind())));
+        }
+        named
+    }
+
     #[tokio::test]
     async fn a_path_that_no_entry_can_have_is_named_before_it_is_read() {
         let folder = tempfile::tempdir().unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let command = ["/bin/echo", "{\"p\":\"v\"}"].map(str::to_owned).to_vec();
         let bao = OpenBaoSettings {
             address: "http://127.0.0.1:9".to_owned(),
@@ -142,17 +155,8 @@ mod tests {
             }),
         ];
         let mut named = Vec::new();
-        for kind in kinds.iter().map(SourceSettings::as_kind) {
-            let source = kind.open(&clock);
-            for path in ["", "sms/x", "/x", "a/../b", "a\0b"] {
-                let is_named = kind.path_problem(path).is_some();
-                let read = source.read(path).await;
-                let is_rejected = matches!(read, Err(ReadError::InvalidPath { .. }));
-                assert_eq!(is_named, is_rejected, "{} {path:?}", kind.kind());
-                if is_named {
-                    named.push(format!("{} {path:?}", kind.kind()));
-                }
-            }
+        for kind in &kinds {
+            named.extend(paths_named_and_rejected(kind.as_kind()).await);
         }
         assert_eq!(
             named,

@@ -219,11 +219,12 @@ fn a_connection_option_is_named_without_odd_characters() {
         let headers = [("host", "x"), ("connection", option), (option, "1")];
         judged(HERE, "POST", "/x", &headers).unwrap_err()
     };
-    let long = format!("x-{}", "a".repeat(60));
+    let long = "a".repeat(60);
+    let start = "a".repeat(40);
     for (option, shown) in [
         ("X-Api-Key", "x-api-key"),
         ("x!api$key", "xapikey"),
-        (&long, &long[..40]),
+        (&long, &start),
     ] {
         assert_eq!(
             named(option),
