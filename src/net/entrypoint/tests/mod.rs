@@ -160,7 +160,8 @@ impl EntrypointFixture {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         create(
             &ca,
-            &CaConstraints::for_hosts(&[String::from("ours.test")], &[]).unwrap(),
+            &CaConstraints::for_hosts(&["ours.test".to_owned()], &["*.ours.test".to_owned()])
+                .unwrap(),
             Duration::from_secs(1 << 24),
             clock.wall_clock(),
             CaCreateMode::NewKey,
