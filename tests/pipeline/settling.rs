@@ -232,6 +232,13 @@ async fn a_rejection_of_an_account_in_order_is_unexplained() {
         (0, 2, 2.0),
         "the evidence is kept"
     );
+    let own = stage.provider_status("a").await;
+    let evidence = own["evidence"].as_str().unwrap();
+    assert!(
+        evidence.contains("its account probe found no fault")
+            && evidence.contains("its balance probe found no fault"),
+        "{evidence}"
+    );
 }
 
 #[tokio::test]

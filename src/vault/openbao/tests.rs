@@ -641,3 +641,34 @@ async fn a_lease_is_renewed_when_it_is_due_and_not_after_it_cannot_be() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_login_is_renewed_when_it_is_due_and_serves_to_its_end() {
+    let fake = FakeVaultServer::default();
+    let folder = tempfile::tempdir().unwrap();
+    let grant = |seconds: u32| {
+        format!(r#"{{"auth":{{"client_token":"t","lease_duration":{seconds},"renewable":true}}}}"#)
+    };
+    fake.says("auth/approle/login", 200, grant(3600))
+        .says("auth/token/renew-self", 200, grant(3600))
+        .says("secret/data/sms/x", 200, ENTRY);
+    let (vault, clock) = vault_with_clock(&fake, &folder, KvVersion::V2).await;
+    vault.read("sms/x").await.unwrap();
+    let wait = async |seconds| {
+        clock.advance(Duration::from_secs(seconds));
+        vault.keep_alive().await;
+        (fake.times("renew-self"), fake.times("approle/login"))
+    };
+    assert_eq!(wait(2200).await, (0, 1));
+    assert_eq!(wait(100).await, (1, 1), "at two thirds of an hour");
+    // The server lets it last no longer: the sidecar logs in again.
+    fake.says("auth/token/renew-self", 200, grant(1000));
+    assert_eq!(wait(2400).await, (2, 2));
+    fake.says("auth/token/renew-self", 403, "{}")
+        .says("auth/approle/login", 400, "{}");
+    assert_eq!(wait(2300).await, (3, 3));
+    assert!(vault.read("sms/x").await.is_ok(), "the token has time left");
+    clock.advance(Duration::from_secs(1300));
+    let error = vault.read("sms/x").await.unwrap_err();
+    assert_eq!(error.result(), VaultReadResult::Forbidden);
+}
