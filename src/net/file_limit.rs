@@ -87,10 +87,17 @@ mod tests {
 
     #[test]
     fn the_soft_limit_becomes_the_hard_one() {
-        raise().unwrap();
-        let limit = getrlimit(Resource::Nofile);
-        assert_eq!(limit.current, limit.maximum);
-        raise().unwrap();
+        let hard = getrlimit(Resource::Nofile).maximum;
+        let soft = hard.map_or(Some(1 << 16), |hard| Some(hard - 1));
+        for current in [soft, hard] {
+            let limit = Rlimit {
+                current,
+                maximum: hard,
+            };
+            setrlimit(Resource::Nofile, limit).unwrap();
+            raise().unwrap();
+            assert_eq!(getrlimit(Resource::Nofile).current, hard);
+        }
     }
 
     #[test]

@@ -44,6 +44,22 @@ async fn a_named_operation_is_passed_through_with_our_credential() {
             Some(format!("App {KEY}").as_str())
         )
     );
+    let counted = [
+        ("provider", "a"),
+        ("kind", "passthrough"),
+        ("outcome", "accepted"),
+    ];
+    assert_eq!(stage.metric("attempts_total", &counted), 1.0);
+}
+
+/// A change of any of them is seen, also before the first request.
+#[tokio::test]
+async fn every_entry_of_the_config_is_watched_from_the_start() {
+    let a = Fake::open(|_, _| takes()).await;
+    let callers = "[callers.two]\ntoken = { vault = \"v\", path = \"callers/two\" }\n";
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + callers + &route("a", "")));
+    stage.put("callers/two", &[("token", "caller-token-2")]);
+    assert_eq!(stage.watched_entries(2).await, ["a", "callers/two"]);
 }
 
 #[tokio::test]

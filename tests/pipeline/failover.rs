@@ -833,3 +833,42 @@ async fn method_and_path_identify_the_dialect_at_the_unix_socket() {
         .await;
     assert_eq!((reply.status.as_u16(), a.count()), (202, 1));
 }
+
+/// The provider whose repair brings the route back, with its own words.
+#[tokio::test]
+async fn a_failed_message_is_explained_by_the_attempt_with_its_cause() {
+    let refuses = |cause, words| {
+        say(
+            400,
+            &format!(r#"{{"error":"{cause}","message":"{words}"}}"#),
+        )
+    };
+    for (first, second, cause, words) in [
+        (
+            "balance-empty",
+            "sender-not-allowed",
+            "balance-empty",
+            "of a",
+        ),
+        ("throttled", "balance-empty", "throttled", "of a"),
+        (
+            "message-invalid",
+            "balance-empty",
+            "message-invalid",
+            "of a",
+        ),
+    ] {
+        let (a, b, c, stage) = three("").await;
+        a.now(move |_, _| refuses(first, "of a"));
+        b.now(move |_, _| refuses(second, "of b"));
+        c.now(move |_, _| refuses(second, "of c"));
+        let answer = stage
+            .control("POST /send", r#"{"to":"+998901234567","text":"one"}"#)
+            .await;
+        let (_, told) = answer.split_once("\r\n\r\n").unwrap();
+        let told: serde_json::Value = serde_json::from_str(told).unwrap();
+        assert_eq!(told["cause"], cause, "{told}");
+        let evidence = told["evidence"].to_string();
+        assert!(evidence.contains(words), "{cause}: {told}");
+    }
+}

@@ -197,6 +197,26 @@ impl Stage {
         self.proxy.refresh();
     }
 
+    /// The paths of the first entries that the watch of the vaults reads.
+    pub(crate) async fn watched_entries(&self, many: usize) -> Vec<String> {
+        let cache = &self.parts.credential_cache;
+        let mut changes = cache.subscribe_changes();
+        let read = async {
+            let mut paths = Vec::new();
+            while paths.len() < many {
+                paths.push(changes.recv().await.unwrap().path);
+            }
+            paths.sort();
+            paths
+        };
+        let watch = Arc::clone(cache).run(|_| Duration::from_hours(1), std::future::pending());
+        tokio::select! {
+            paths = read => paths,
+            () = watch => Vec::new(),
+            () = tokio::time::sleep(Duration::from_secs(20)) => panic!("not {many} entries"),
+        }
+    }
+
     pub(crate) fn pass(&self, time: Duration) {
         *self.clock.1.lock().unwrap() += time;
     }
