@@ -1,6 +1,6 @@
 //! The table of requests that the HTTP library lets through and the sidecar rejects.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::Request;
 
@@ -398,6 +398,73 @@ fn names_are_checked_before_they_are_resolved() {
         Err(ScreenError::MetadataAddress(_))
     ));
     assert_eq!(ask("api.test", 443, false), Ok(()));
+}
+
+/// An IPv4 address as it is, and in every IPv6 address that a translator reads as it.
+fn every_form(four: &str) -> Vec<IpAddr> {
+    let four: Ipv4Addr = four.parse().unwrap();
+    let [a, b, c, d] = four.octets();
+    let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    let six = [
+        [0, 0, 0, 0, 0, 0xffff, high, low],
+        [0, 0, 0, 0, 0, 0, high, low],
+        [0, 0, 0, 0, 0xffff, 0, high, low],
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low],
+        [0x64, 0xff9b, 1, 0x3434, 0x34, 0x3400, high, low],
+        [
+            0x64,
+            0xff9b,
+            1,
+            high,
+            u16::from(c),
+            u16::from(d) << 8,
+            0x3434,
+            0x3434,
+        ],
+        [0x2002, high, low, 0, 0, 0, 0, 1],
+        [0x2001, 0, high, low, 0, 0, 0x3434, 0x3434],
+        [0x2001, 0, 0x3434, 0x3434, 0, 0, !high, !low],
+        [0x2001, 0xdb8, 0, 0, 0, 0x5efe, high, low],
+        [0x2001, 0xdb8, 0, 0, 0x200, 0x5efe, high, low],
+    ];
+    let six = six.map(|segments| IpAddr::V6(Ipv6Addr::from(segments)));
+    six.into_iter().chain([IpAddr::V4(four)]).collect()
+}
+
+#[test]
+fn an_address_is_judged_alike_in_every_form() {
+    let own = ["10.1.1.1:7000".parse().unwrap()];
+    for (four, port, local, verdict) in [
+        ("169.254.1.1", 80, true, "metadata"),
+        ("100.100.100.200", 80, true, "metadata"),
+        ("168.63.129.16", 80, true, "metadata"),
+        ("168.63.129.17", 80, false, "allowed"),
+        ("224.0.0.1", 80, true, "not unicast"),
+        ("255.255.255.255", 80, true, "not unicast"),
+        ("10.1.1.1", 7000, true, "own"),
+        ("10.1.1.1", 7001, true, "allowed"),
+        ("10.1.1.1", 7001, false, "private"),
+        ("0.1.0.1", 80, false, "private"),
+        ("127.0.0.1", 80, false, "private"),
+        ("100.64.0.1", 80, false, "private"),
+        ("100.127.255.255", 80, false, "private"),
+        ("100.63.255.255", 80, false, "allowed"),
+        ("100.128.0.1", 80, false, "allowed"),
+        ("101.64.0.1", 80, false, "allowed"),
+        ("203.0.113.1", 80, false, "allowed"),
+    ] {
+        for ip in every_form(four) {
+            let found = match check_address(SocketAddr::new(ip, port), &own, local) {
+                Ok(()) => "allowed",
+                Err(ScreenError::MetadataAddress(_)) => "metadata",
+                Err(ScreenError::NotUnicast(_)) => "not unicast",
+                Err(ScreenError::OwnAddress(_)) => "own",
+                Err(ScreenError::PrivateAddress(_)) => "private",
+                Err(error) => panic!("{error}"),
+            };
+            assert_eq!(found, verdict, "{four} as {ip}, local: {local}");
+        }
+    }
 }
 
 #[test]
