@@ -625,6 +625,30 @@ async fn a_reload_keeps_the_health_of_unchanged_accounts_only() {
     );
 }
 
+/// The account is who pays: another service, address or dialect, or another credential.
+#[tokio::test]
+async fn an_account_that_a_reload_changes_starts_anew() {
+    let (a, b) = (
+        Fake::open(|_, _| refuses("credential-rejected")).await,
+        Fake::open(|_, _| takes()).await,
+    );
+    let config = provider("a", "plain", &a, "") + &route("a", "");
+    let (at_a, at_b) = (a.address.to_string(), b.address.to_string());
+    for (from, to, state) in [
+        ("timeout = \"2s\"", "timeout = \"3s\"", "quarantined"),
+        ("dialect = \"plain\"", "dialect = \"turbosms\"", "healthy"),
+        (at_a.as_str(), at_b.as_str(), "healthy"),
+        ("path = \"a\"", "path = \"elsewhere\"", "healthy"),
+    ] {
+        let mut stage = Stage::open(&config);
+        stage.put("elsewhere", &[("token", "token-number-9")]);
+        stage.send("one").await;
+        assert_eq!(stage.standing("a"), "quarantined");
+        stage.reload(&config.replace(from, to));
+        assert_eq!(stage.standing("a"), state, "{to}");
+    }
+}
+
 #[tokio::test]
 async fn a_reload_keeps_the_token() {
     let a = Fake::open(|got, nth| {

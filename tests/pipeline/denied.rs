@@ -2,9 +2,10 @@
 //! if a scanner sent them.
 
 use sms_sidecar::net::drain::ClientConnection;
-use sms_sidecar::net::entrypoint::EntrypointTarget;
+use sms_sidecar::net::entrypoint::{Entrypoint, EntrypointTarget, RequestHandler};
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::status::Deliverability;
+use sms_sidecar::telemetry::ConnectionDenialReason;
 
 use crate::fake::{Fake, say};
 use crate::stage::{Stage, get, message, playmobile, post, provider, route};
@@ -125,4 +126,13 @@ async fn an_accepted_message_and_a_reload_end_the_outage() {
     stage.reload(&(provider("play", "playmobile", &other, "") + &route("play", "")));
     assert!(stage.shown_status().denials.is_empty());
     stage.ask(message("hello")).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_denied_is_counted_by_reason() {
+    let (_fake, stage) = playmobile_stage("").await;
+    let reason = ConnectionDenialReason::Limit;
+    stage.proxy.connection_denied(Entrypoint::BaseUrl, reason);
+    let labels = [("entrypoint", "base-url"), ("reason", "limit")];
+    assert_eq!(stage.metric("connections_denied_total", &labels), 1.0);
 }

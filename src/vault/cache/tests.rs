@@ -464,6 +464,33 @@ async fn assert_read_when_finished(file: &Path, name: &str, source: Arc<dyn Vaul
     );
 }
 
+/// What is wrong with the vault as a whole is told as that.
+#[tokio::test]
+async fn an_error_is_about_the_entry_or_about_the_vault() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(".env");
+    let source: Arc<dyn VaultSource> = Arc::new(Env::from_file(file.clone()));
+    let sources = BTreeMap::from([("local".to_owned(), source)]);
+    let clock = Arc::new(SystemClock::start());
+    let cache = CredentialCache::with_sources(sources, clock, Box::new(|_| ()));
+    let needed = |vault: &str| CredentialRef {
+        vault: vault.to_owned(),
+        path: String::new(),
+        aliases: [("p".to_owned(), Vec::new())].into(),
+        ..reference()
+    };
+    for (vault, content, is_about_entry) in [
+        ("local", "other=1".as_bytes(), true),
+        ("local", b"p='a\nb'", true),
+        ("local", &[0xff, b'='], false),
+        ("elsewhere", b"p=1", false),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        let error = cache.get(&needed(vault)).await.unwrap_err();
+        assert_eq!(error.is_about_entry(), is_about_entry, "{error}");
+    }
+}
+
 /// Every defect, written into every kind of vault that reads text, is a named error or a trimmed value.
 #[tokio::test]
 async fn a_defect_in_a_value_is_never_sent_whichever_vault_holds_it() {

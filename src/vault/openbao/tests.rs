@@ -2,6 +2,7 @@
 //! dynamic secrets, standbys, redirects, rubbish; and how many requests it gets meanwhile.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
@@ -671,4 +672,56 @@ async fn a_login_is_renewed_when_it_is_due_and_serves_to_its_end() {
     clock.advance(Duration::from_secs(1300));
     let error = vault.read("sms/x").await.unwrap_err();
     assert_eq!(error.result(), VaultReadResult::Forbidden);
+}
+
+#[tokio::test]
+async fn the_files_of_a_login_are_required_and_watched() {
+    let fake = FakeVaultServer::default();
+    let path = |name: &str| PathBuf::from("/run").join(name);
+    let folder = tempfile::tempdir().unwrap();
+    let role = [folder.path().join("role"), folder.path().join("secret")];
+    for (auth, files) in [
+        (OpenBaoAuth::TokenFile(path("token")), vec![path("token")]),
+        (approle(&folder, true), role.to_vec()),
+        (
+            OpenBaoAuth::Jwt {
+                role: "sms".to_owned(),
+                jwt_file: path("jwt"),
+                mount: "jwt".to_owned(),
+                kubernetes: false,
+            },
+            vec![path("jwt")],
+        ),
+    ] {
+        let settings = OpenBaoSettings {
+            ca_file: Some(path("ca")),
+            ..settings(&fake, None, auth).await
+        };
+        let vault = OpenBao::new(&settings, &clock());
+        assert_eq!(vault.watch_paths(), WatchPaths::Files(files.clone()));
+        let required: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        let ca = path("ca");
+        assert_eq!(settings.required_files(), [required, vec![&ca]].concat());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_entry_ends_the_pause_too() {
+    let fake = FakeVaultServer::default();
+    let folder = tempfile::tempdir().unwrap();
+    fake.says("auth/approle/login", 200, LOGIN).says(
+        "secret/data/sms/x",
+        503,
+        r#"{"errors":["sealed"]}"#,
+    );
+    let (vault, clock) = vault_with_clock(&fake, &folder, KvVersion::V2).await;
+    let read = async || vault.read("sms/x").await.map_err(|error| error.result());
+    assert_eq!(read().await.unwrap_err(), VaultReadResult::Sealed);
+    let long = format!(r#"{{"data":"{}"}}"#, "x".repeat(1 << 20));
+    fake.says("secret/data/sms/x", 200, long);
+    assert_eq!(read().await.unwrap_err(), VaultReadResult::Sealed, "paused");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(read().await.unwrap_err(), VaultReadResult::Malformed);
+    fake.says("secret/data/sms/x", 200, ENTRY);
+    assert!(read().await.is_ok(), "the server works");
 }
