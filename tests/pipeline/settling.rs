@@ -242,6 +242,25 @@ async fn a_rejection_of_an_account_in_order_is_unexplained() {
 }
 
 #[tokio::test]
+async fn an_account_that_was_healthy_again_is_probed_anew() {
+    let (a, _b, stage) = twilio(one_code("active", "0.00")).await;
+    stage.send("one").await;
+    assert_eq!(stage.settle().await, 1);
+    assert_eq!(stage.cause("a").await, "balance-empty");
+    a.now(one_code("active", "12.30"));
+    stage.pass(Duration::from_secs(30));
+    stage.proxy.run_due_probes().await;
+    assert_eq!(stage.standing("a"), "healthy");
+    a.now(one_code("closed", "12.30"));
+    stage.send("two").await;
+    assert_eq!(
+        (stage.settle().await, stage.cause("a").await.as_str()),
+        (1, "account-suspended"),
+        "what the earlier probes said is past"
+    );
+}
+
+#[tokio::test]
 async fn rejections_during_the_probes_are_counted_with_their_result() {
     let gate = crate::fake::Gate::closed();
     let shut = gate.clone();

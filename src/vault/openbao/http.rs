@@ -242,3 +242,24 @@ impl VaultHttpClient {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_shows_no_token_to_whoever_prints_it() {
+        let client = VaultHttpClient::new("https://vault.test/prefix", None, Some("team"));
+        let token = Arc::new(SecretString::from("token-canary"));
+        let ask = VaultRequest::get("secret/data/sms/x".to_owned(), &token);
+        let request = client.build_request(&ask).unwrap();
+        let value = request.headers().get("X-Vault-Token").unwrap();
+        assert_eq!(value, "token-canary");
+        let printed = format!("{request:?}");
+        assert!(!printed.contains("canary"), "{printed}");
+        assert!(
+            printed.contains("/prefix/v1/secret/data/sms/x"),
+            "{printed}"
+        );
+    }
+}
