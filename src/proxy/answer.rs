@@ -357,4 +357,17 @@ mod tests {
         drop(reply);
         assert!(buffer.is_unique(), "the copy still refers to the buffer");
     }
+
+    #[test]
+    fn a_reply_is_kept_up_to_its_limit() {
+        let is_kept = |bytes: usize| {
+            let mut completed =
+                CompletedRequest::unanswered(Operation::Send, "d", RequestResult::Accepted);
+            completed.reply.body = Bytes::from(vec![b'x'; bytes]);
+            let cached = CachedResponse::from_completed(&completed, Moment::default());
+            cached.reply.is_some()
+        };
+        let around = [MAX_CACHED_REPLY - 1, MAX_CACHED_REPLY, MAX_CACHED_REPLY + 1];
+        assert_eq!(around.map(is_kept), [true, true, false]);
+    }
 }

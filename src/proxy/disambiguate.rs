@@ -53,7 +53,7 @@ pub(super) struct PendingProbes {
     queue: Mutex<VecDeque<PendingProbe>>,
     notify: Notify,
     /// Attempts with candidates that are being probed for another attempt; counted with its result.
-    followers: Mutex<Vec<PendingProbe>>,
+    followers: Mutex<VecDeque<PendingProbe>>,
 }
 
 impl PendingProbes {
@@ -63,28 +63,18 @@ impl PendingProbes {
 
     /// Returns the rejection if the queue is full.
     fn push(&self, pending: PendingProbe) -> Option<PendingProbe> {
-        let mut queue = self.lock_queue();
-        if queue.len() >= MAX_PENDING {
-            return Some(pending);
-        }
-        queue.push_back(pending);
-        drop(queue);
+        let rejected = push_up_to(MAX_PENDING, &mut self.lock_queue(), pending);
         self.notify.notify_one();
-        None
+        rejected
     }
 
     /// Keeps an attempt until the probes of another one are done; returns it if too many are kept.
     fn follow(&self, pending: PendingProbe) -> Option<PendingProbe> {
-        let mut followers = self.lock_followers();
-        if followers.len() >= MAX_PENDING {
-            return Some(pending);
-        }
-        followers.push(pending);
-        None
+        push_up_to(MAX_PENDING, &mut self.lock_followers(), pending)
     }
 
     /// Takes the attempts whose probes are done.
-    fn take_followers(&self, is_done: impl Fn(&PendingProbe) -> bool) -> Vec<PendingProbe> {
+    fn take_followers(&self, is_done: impl Fn(&PendingProbe) -> bool) -> VecDeque<PendingProbe> {
         let mut followers = self.lock_followers();
         let all = std::mem::take(&mut *followers);
         let (done, waiting) = all.into_iter().partition(is_done);
@@ -92,7 +82,7 @@ impl PendingProbes {
         done
     }
 
-    fn lock_followers(&self) -> MutexGuard<'_, Vec<PendingProbe>> {
+    fn lock_followers(&self) -> MutexGuard<'_, VecDeque<PendingProbe>> {
         self.followers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -107,6 +97,15 @@ impl PendingProbes {
             }
         }
     }
+}
+
+/// Returns the item if the queue has `limit` items.
+fn push_up_to<T>(limit: usize, queue: &mut VecDeque<T>, item: T) -> Option<T> {
+    if queue.len() >= limit {
+        return Some(item);
+    }
+    queue.push_back(item);
+    None
 }
 
 impl Proxy {
@@ -347,5 +346,18 @@ impl PendingProbe {
             source: EvidenceSource::FreshToken,
             implication: Implication::RulesOut(vec![Cause::CredentialExpired]),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_takes_nothing_more() {
+        let mut queue = VecDeque::new();
+        let rejected = [1, 2, 3, 4].map(|item| push_up_to(2, &mut queue, item));
+        assert_eq!(rejected, [None, None, Some(3), Some(4)]);
+        assert_eq!(queue, [1, 2]);
     }
 }

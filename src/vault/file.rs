@@ -209,3 +209,17 @@ fn parent_folder(file: &Path) -> &Path {
 fn sync_folder(file: &Path) -> io::Result<()> {
     File::open(parent_folder(file))?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_the_limit() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (length, is_read) in [(MAX_FILE_SIZE, true), (MAX_FILE_SIZE + 1, false)] {
+            file.as_file().set_len(length).unwrap();
+            assert_eq!(read(file.path(), "").is_ok(), is_read, "{length}");
+        }
+    }
+}

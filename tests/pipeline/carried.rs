@@ -5,7 +5,9 @@ use std::time::Duration;
 use http::Method;
 use sms_sidecar::dialect::Request;
 use sms_sidecar::net::drain::ClientConnection;
-use sms_sidecar::net::entrypoint::{EntrypointTarget, RequestHandler};
+use sms_sidecar::net::entrypoint::{
+    Authority, EntrypointTarget, HostAdmission, RequestHandler, Scheme,
+};
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::secret::SecretString;
 
@@ -597,6 +599,55 @@ async fn callers_are_identified_by_uid_or_token_in_any_password_field() {
             .all(|got| !got.body.contains("caller-token-2")
                 && got.header("authorization") != Some("Bearer caller-token-2"))
     );
+}
+
+/// A tunnel to another host is for the config's callers; a provider's host is intercepted, and asks for the caller then.
+#[tokio::test]
+async fn a_host_is_admitted_by_its_name_and_its_caller() {
+    let a = Fake::open(|_, _| takes()).await;
+    let callers = "[callers.one]\nuid = 4242\n[callers.two]\ntoken = { vault = \"v\", path = \"callers/two\" }\n";
+    let account = provider("a", "plain", &a, "") + &route("a", "");
+    let with_uid = |uid| Peer {
+        uid: Some(uid),
+        ..Peer::default()
+    };
+    let with_token = |token: &str| Peer {
+        token: Some(SecretString::from(token)),
+        ..Peer::default()
+    };
+    for (config, peer, elsewhere) in [
+        (account.clone(), Peer::default(), "tunnel"),
+        (account.clone() + callers, Peer::default(), "407"),
+        (account.clone() + callers, with_uid(1), "407"),
+        (account.clone() + callers, with_uid(4242), "tunnel"),
+        (account.clone() + callers, with_token("wrong"), "407"),
+        (account.clone() + callers, with_token(""), "407"),
+        (
+            account.clone() + callers,
+            with_token("caller-token-2"),
+            "tunnel",
+        ),
+    ] {
+        let stage = Stage::open(&config);
+        stage.put("callers/two", &[("token", "caller-token-2")]);
+        // The tokens are read with the first request.
+        stage.ask(message("one")).await;
+        let admitted = |host: &str, port| {
+            let authority = Authority {
+                scheme: Scheme::Https,
+                host: host.to_owned(),
+                port,
+            };
+            match stage.proxy.admit(&authority, &peer) {
+                HostAdmission::Intercept => "intercept".to_owned(),
+                HostAdmission::Tunnel => "tunnel".to_owned(),
+                HostAdmission::Deny(status, _) => status.as_str().to_owned(),
+            }
+        };
+        let own = a.address;
+        assert_eq!(admitted("elsewhere.test", 443), elsewhere, "{peer:?}");
+        assert_eq!(admitted(&own.ip().to_string(), own.port()), "intercept");
+    }
 }
 
 #[tokio::test]

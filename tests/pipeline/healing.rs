@@ -91,7 +91,7 @@ async fn a_value_of_another_shape_is_used_and_is_evidence_when_the_service_rejec
 
 #[tokio::test]
 async fn a_value_of_another_shape_is_logged_once_per_version() {
-    let (lines, _guard) = Lines::of_level(tracing::Level::WARN);
+    let lines = Lines::of_this_thread();
     let warnings = || {
         let log = lines.text();
         assert!(!log.contains("a-shape-of"), "{log}");
@@ -661,6 +661,30 @@ async fn a_failed_renewal_keeps_the_old_token_and_is_not_retried_by_every_reques
         (2, 0),
         "a refused login is not repeated with the same version"
     );
+    stage.pass(MINUTE);
+    stage.send("five").await;
+    assert_eq!(a.at("/auth/login"), 2, "not later either");
+}
+
+#[tokio::test]
+async fn a_renewal_that_the_service_could_not_make_is_tried_again_later() {
+    let (a, b, stage) = eskiz(service("sign")).await;
+    stage.send("one").await;
+    a.now(|got, nth| {
+        if got.line.contains("/auth/login") {
+            say(500, "{}")
+        } else {
+            service("sign")(got, nth)
+        }
+    });
+    stage.pass(Duration::from_hours(28 * 24));
+    let mut logins = Vec::new();
+    for (text, pause) in [("two", 0), ("three", 20), ("four", 20)] {
+        stage.pass(Duration::from_secs(pause));
+        stage.send(text).await;
+        logins.push(a.at("/auth/login"));
+    }
+    assert_eq!((logins, b.count()), (vec![2, 2, 3], 0));
 }
 
 #[tokio::test]

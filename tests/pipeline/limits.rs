@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use sms_sidecar::parse_limit::{MAX_DEPTH, MAX_VALUES};
+use sms_sidecar::policy::MAX_ID_BYTES;
 
 use crate::fake::{Fake, say, takes};
 use crate::stage::{Stage, body, header, message, post, provider, route, with};
@@ -148,6 +149,23 @@ async fn a_huge_id_passes_and_is_not_remembered() {
     );
     for _ in 0..2 {
         assert_eq!(translated.ask(form.clone()).await.status.as_u16(), 201);
+    }
+    assert_eq!(fake.count(), 2);
+}
+
+/// A reply that is too large to be remembered whole; its id is remembered up to the limit of ids.
+#[tokio::test]
+async fn an_id_is_remembered_up_to_its_limit() {
+    let (fake, stage) = stage_of("plain").await;
+    for (length, is_remembered) in [(MAX_ID_BYTES, true), (MAX_ID_BYTES + 1, false)] {
+        let id = "i".repeat(length);
+        let more = "x".repeat(5000);
+        let reply = format!(r#"{{"id":"{id}","status":"accepted","more":"{more}"}}"#);
+        fake.now(move |_, _| say(202, &reply));
+        let text = format!("kod {length}");
+        stage.ask(message(&text)).await;
+        let duplicate = stage.ask(message(&text)).await;
+        assert_eq!(body(&duplicate).contains(&id), is_remembered, "{length}");
     }
     assert_eq!(fake.count(), 2);
 }

@@ -155,7 +155,7 @@ async fn a_rejection_wakes_the_task_that_probes() {
 
 #[tokio::test]
 async fn an_active_account_without_money_is_balance_empty_everywhere() {
-    let (log, _guard) = Lines::of_level(tracing::Level::INFO);
+    let log = Lines::of_this_thread();
     let (a, _b, stage) = twilio(one_code("active", "0.00")).await;
     stage.send("one").await;
     let sends = |cause| stage.metric("attempts_total", &[("kind", "send"), ("cause", cause)]);

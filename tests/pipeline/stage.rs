@@ -1,9 +1,10 @@
 //! A pipeline made from config text over fake services and a folder as vault, with a clock that
 //! tests can move on.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -416,21 +417,28 @@ pub(crate) fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
         .map_or("", |value| value.to_str().unwrap())
 }
 
-/// What the log gets from this thread.
+/// What the log gets from this thread, from INFO on.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
+thread_local! {
+    static LINES: RefCell<Option<Lines>> = const { RefCell::new(None) };
+}
+
 impl Lines {
-    /// Gets the lines of this level and above until the guard is dropped.
-    pub(crate) fn of_level(level: tracing::Level) -> (Self, tracing::subscriber::DefaultGuard) {
+    /// Collects from now on. One log serves all threads: each test has its own, and a log per test would be missed by
+    /// the events that another test met first.
+    pub(crate) fn of_this_thread() -> Self {
+        static INSTALL: Once = Once::new();
+        INSTALL.call_once(|| {
+            tracing_subscriber::fmt()
+                .with_writer(|| ThreadLog)
+                .with_ansi(false)
+                .init();
+        });
         let lines = Self::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .with_max_level(level)
-            .with_ansi(false)
-            .finish();
-        (lines, tracing::subscriber::set_default(subscriber))
+        LINES.set(Some(lines.clone()));
+        lines
     }
 
     pub(crate) fn text(&self) -> String {
@@ -438,9 +446,16 @@ impl Lines {
     }
 }
 
-impl std::io::Write for Lines {
+/// Hands each line to the test of its thread.
+struct ThreadLog;
+
+impl std::io::Write for ThreadLog {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(line);
+        LINES.with_borrow(|lines| {
+            if let Some(lines) = lines {
+                lines.0.lock().unwrap().extend_from_slice(line);
+            }
+        });
         Ok(line.len())
     }
 

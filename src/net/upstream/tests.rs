@@ -444,6 +444,40 @@ async fn a_closed_pooled_connection_loses_no_request() {
     }
 }
 
+/// It may have acted on it: only a request that it cannot have is sent again.
+#[tokio::test]
+async fn a_request_that_the_provider_read_before_it_hung_up_is_not_repeated() {
+    let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
+    let address = server(move |number, mut stream| {
+        let sender = sender.clone();
+        async move {
+            request(&mut stream).await.unwrap();
+            sender.send(number).unwrap();
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            if request(&mut stream).await.is_some() {
+                sender.send(number).unwrap();
+            }
+        }
+    })
+    .await;
+    let client = client();
+    client
+        .exchange(post("http", address), SECOND)
+        .await
+        .unwrap();
+    let lost = client
+        .exchange(post("http", address), SECOND)
+        .await
+        .unwrap_err();
+    assert_eq!(cause(&lost).0, "unknown", "{lost}");
+    drop(client);
+    assert_eq!(
+        (received.recv().await, received.recv().await),
+        (Some(0), Some(0))
+    );
+    assert!(received.try_recv().is_err(), "on one connection, once each");
+}
+
 #[tokio::test]
 async fn a_connection_idle_for_too_long_is_not_reused() {
     let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
@@ -652,6 +686,36 @@ async fn copy(
     b: &mut (impl AsyncRead + AsyncWrite + Unpin),
 ) {
     tokio::io::copy_bidirectional(a, b).await.ok();
+}
+
+#[tokio::test]
+async fn the_head_of_an_outbound_proxys_reply_is_limited() {
+    for (length, is_read) in [(8 << 10, true), ((8 << 10) + 1, false)] {
+        let proxy = server(move |_, mut stream| async move {
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(stream.read_u8().await.unwrap());
+            }
+            let start = "HTTP/1.1 200 OK\r\nx: ";
+            let rest = "x".repeat(length - start.len() - 4);
+            let head = format!("{start}{rest}\r\n\r\n");
+            // A client that gives up closes before it has read all.
+            stream.write_all(head.as_bytes()).await.unwrap_or_default();
+        })
+        .await;
+        let settings = UpstreamSettings {
+            proxy: Some(format!("http://{proxy}").parse().unwrap()),
+            ..UpstreamSettings::default()
+        };
+        let lost = UpstreamClient::new(settings, 100)
+            .unwrap()
+            .exchange(post("https", proxy), 5 * SECOND)
+            .await
+            .unwrap_err()
+            .to_string();
+        let is_too_long = lost.contains("does not answer like one");
+        assert_eq!(is_too_long, !is_read, "{length}: {lost}");
+    }
 }
 
 #[tokio::test]

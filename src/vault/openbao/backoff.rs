@@ -118,6 +118,21 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_of_an_earlier_request_does_not_prolong_the_pause() {
+        let limit = Duration::from_secs(60);
+        let mut pace = ServerBackoff::default();
+        pace.record_failure(sealed(), at(0), 1.0);
+        pace.record_failure(sealed(), at(400), 1.0);
+        assert!(pace.admit(at(500), limit).is_ok(), "the trial");
+        pace.record_failure(sealed(), at(600), 1.0);
+        assert!(pace.admit(at(1_599), limit).is_err());
+        assert!(
+            pace.admit(at(1_600), limit).is_ok(),
+            "a trial that failed ends its own limit"
+        );
+    }
+
+    #[test]
     fn jitter_halves_a_pause_at_most() {
         let mut pace = ServerBackoff::default();
         pace.record_failure(sealed(), at(0), 0.0);

@@ -47,6 +47,18 @@ fn made(hosts: &[&str]) -> (TempDir, CaSettings, Ca) {
 }
 
 #[test]
+fn a_bounded_number_of_leaves_is_kept() {
+    let hosts: Vec<String> = (0..=MAX_LEAVES).map(|n| format!("h{n}.test")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let (_folder, _, ca) = made(&hosts);
+    let kept = |host: &&str| {
+        ca.server_config_for(host).unwrap();
+        ca.leaves.lock().unwrap().len()
+    };
+    assert_eq!(hosts.iter().map(kept).max(), Some(MAX_LEAVES));
+}
+
+#[test]
 fn it_covers_its_hosts_and_nothing_else() {
     let (_folder, _, ca) = made(&["api.one.test", "API.two.test", "api.one.test"]);
     assert_eq!(ca.hosts(), ["api.one.test", "api.two.test"]);

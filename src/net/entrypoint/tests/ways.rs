@@ -215,10 +215,13 @@ async fn absolute_form_to_another_host_is_forwarded() {
         assert!(head.contains(&format!("{line}\r\n")), "{line} in {head}");
     }
     assert!(!head.contains("proxy-"), "{head}");
-    server.send("HTTP/1.1 418 Teapot\r\nContent-Length: 5\r\nX-Theirs: 1\r\nConnection: close\r\n\r\nhello").await;
+    server.send("HTTP/1.1 418 Teapot\r\nContent-Length: 5\r\nX-Theirs: 1\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nConnection: close, X-Hop\r\n\r\nhello").await;
     let answer = wire.answer().await;
     assert_eq!((answer.status, answer.body.as_str()), (418, "hello"));
     assert!(answer.head.contains("x-theirs: 1"));
+    for theirs in ["x-hop", "keep-alive", "connection: close"] {
+        assert!(!answer.head.contains(theirs), "{}", answer.head);
+    }
     assert!(
         matches!(fixture.events.recv().await.unwrap(), HandlerEvent::Tunnelled(Entrypoint::Absolute, _, bytes) if bytes > 100)
     );

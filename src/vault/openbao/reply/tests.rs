@@ -75,6 +75,12 @@ fn server_errors_are_one_short_line_without_secrets() {
         error_summary(Some(&encoded), &["canary-1", "short"]),
         "no ***, ***E=, ***"
     );
+    let short = json!({ "errors": ["pin 4711, role sms"] });
+    assert_eq!(
+        error_summary(Some(&short), &["4711", "sms"]),
+        "pin ***, role sms",
+        "words are shorter than secrets"
+    );
     assert_eq!(error_summary(Some(&json!({ "errors": "no" })), &[]), "");
 }
 
