@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_failure_of_an_earlier_request_does_not_prolong_the_pause() {
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         let mut pace = ServerBackoff::default();
         pace.record_failure(sealed(), at(0), 1.0);
         pace.record_failure(sealed(), at(400), 1.0);
