@@ -84,6 +84,9 @@ impl fmt::Display for Authority {
     }
 }
 
+/// The longest name of a host (RFC 1035, section 2.3.4).
+const MAX_HOST_LEN: usize = 253;
+
 /// `host` or `host:port`, in the one spelling that every parser reads alike. `http::uri::Authority` also
 /// reads a user name, and a port that is not a number as no port at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +98,8 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// None for a user name, an empty host, an IPv6 address without brackets, and a port that is not a
-    /// number from 1 to 65535.
+    /// None for a user name, an empty host or one longer than a name can be, an IPv6 address without brackets, and a
+    /// port that is not a number from 1 to 65535.
     pub fn parse(text: &str) -> Option<Self> {
         let (host, rest) = if let Some(inner) = text.strip_prefix('[') {
             let (address, rest) = inner.split_once(']')?;
@@ -113,7 +116,9 @@ impl HostPort {
             None if rest.is_empty() => None,
             None => return None,
         };
-        (!host.is_empty()).then_some(Self { host, port })
+        (1..=MAX_HOST_LEN)
+            .contains(&host.len())
+            .then_some(Self { host, port })
     }
 }
 
@@ -151,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_host_has_one_spelling() {
-        let read = |text| HostPort::parse(text).map(|own| (own.host, own.port));
+        let read = |text: &str| HostPort::parse(text).map(|own| (own.host, own.port));
         for (text, host, port) in [
             ("API.test", "api.test", None),
             ("api.test.:443", "api.test", Some(443)),
@@ -195,6 +200,9 @@ mod tests {
         ] {
             assert_eq!(read(text), None, "{text}");
         }
+        let name = |length: usize| format!("{}.test", "a".repeat(length - ".test".len()));
+        assert!(read(&name(MAX_HOST_LEN)).is_some());
+        assert_eq!(read(&name(MAX_HOST_LEN + 1)), None);
     }
 
     #[test]

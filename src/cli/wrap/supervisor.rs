@@ -156,9 +156,15 @@ impl<'a> Supervisor<'a> {
     }
 }
 
+/// From this size on, the C library gives freed memory back at once. As in the systemd unit.
+const MALLOC_THRESHOLD: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "131072");
+
 /// In its own process group, so that a Ctrl-C meant for the command lets requests in flight finish.
 fn spawn_sidecar(config: &Path) -> anyhow::Result<Child> {
+    let (variable, bytes) = MALLOC_THRESHOLD;
+    let bytes = std::env::var_os(variable).unwrap_or_else(|| bytes.into());
     Command::new(std::env::current_exe()?)
+        .env(variable, bytes)
         .arg("run")
         .arg("--config")
         .arg(config)

@@ -24,7 +24,7 @@ const IDLE_MARGIN: Duration = Duration::from_secs(1);
 /// More than a provider needs at once again; further connections are closed.
 const MAX_IDLE_CONNECTIONS: usize = 32;
 /// The most origins with idle connections. In observe mode the backend names the host.
-const MAX_ORIGINS: usize = 64;
+pub(super) const MAX_ORIGINS: usize = 64;
 
 /// A connection that can send a request.
 #[derive(Debug)]
@@ -169,6 +169,13 @@ impl ConnectionPool {
                 idle_since: Instant::now(),
             });
         }
+    }
+
+    /// How many origins have idle connections.
+    #[cfg(test)]
+    pub(super) fn origins(&self) -> usize {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.len()
     }
 
     fn pop(&self, origin: &Authority) -> Option<IdleConnection> {

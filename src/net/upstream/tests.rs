@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+use super::pool::MAX_ORIGINS;
 use super::*;
 use crate::net::byte_budget::FREE_BYTES;
 use crate::net::drain::Drain;
@@ -503,6 +504,25 @@ async fn a_connection_idle_for_too_long_is_not_reused() {
         (received.recv().await, received.recv().await),
         (Some(0), Some(1))
     );
+}
+
+/// In observe mode the backend names the hosts.
+#[tokio::test]
+async fn idle_connections_are_kept_to_a_limited_number_of_origins() {
+    let client = client();
+    for _ in 0..MAX_ORIGINS + 3 {
+        let address = server(|_, mut stream| async move { answer_all(&mut stream, |_| {}).await });
+        let request = post("http", address.await);
+        client.exchange(request, 5 * SECOND).await.unwrap();
+        assert!((1..=MAX_ORIGINS).contains(&client.pool.origins()));
+    }
+    tokio::time::pause();
+    tokio::time::advance(5 * SECOND).await;
+    tokio::time::resume();
+    let address = server(|_, mut stream| async move { answer_all(&mut stream, |_| {}).await });
+    let request = post("http", address.await);
+    client.exchange(request, 5 * SECOND).await.unwrap();
+    assert_eq!(client.pool.origins(), 1, "those that are too old make room");
 }
 
 /// The provider closes, and the sidecar writes before it has seen it: no task of the client runs

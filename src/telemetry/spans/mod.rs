@@ -22,7 +22,7 @@ use crate::telemetry::{AttemptFinished, RequestFinished, SpanId, Telemetry, Trac
 
 pub use export_events::{SpanDropReason, SpansDropped, SpansExported};
 
-/// The maximum number of queued spans, which is about 3 MB.
+/// The maximum number of queued spans: 8 MiB with the longest values that traffic can bring.
 const MAX_QUEUED_SPANS: usize = 2048;
 /// The maximum number of spans in one request.
 const MAX_BATCH: usize = 512;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -170,6 +171,49 @@ fn all<'a>(pairs: &[(&'a str, &str)]) -> BTreeMap<&'a str, String> {
         .iter()
         .map(|(key, value)| (*key, (*value).to_owned()))
         .collect()
+}
+
+/// The bytes that a queued span takes in memory.
+fn held_bytes(span: &Span) -> usize {
+    let text = |pair: &KeyValue| match pair.value.as_ref().and_then(|any| any.value.as_ref()) {
+        Some(Value::StringValue(text)) => text.capacity(),
+        _ => 0,
+    };
+    let pairs = span.attributes.iter();
+    let texts: usize = pairs.map(|pair| pair.key.capacity() + text(pair)).sum();
+    let ids = span.trace_id.capacity() + span.span_id.capacity() + span.parent_span_id.capacity();
+    let names = span.name.capacity() + span.trace_state.capacity();
+    size_of::<Span>() + span.attributes.capacity() * size_of::<KeyValue>() + texts + ids + names
+}
+
+/// The longest values that traffic can bring: the rest are names of the config.
+#[test]
+fn the_queue_is_bounded_in_bytes() {
+    let mut headers = http::HeaderMap::new();
+    let trace_parent = format!("00-{}-{}-01", "4b".repeat(16), "07".repeat(8));
+    headers.insert("traceparent", trace_parent.parse().unwrap());
+    let longest = (0..4096)
+        .rev()
+        .map(|length| {
+            headers.insert("tracestate", "a".repeat(length).parse().unwrap());
+            TraceParent::from_headers(&headers).unwrap()
+        })
+        .find(|parent| !parent.trace_state.is_empty())
+        .unwrap();
+    let host = format!("{}.test", "a".repeat(248));
+    let held = rescued(Some(&longest), |call| {
+        let attempts = call.attempts.iter().map(|attempt| AttemptRecord {
+            server: Some((&host, 8443)),
+            ..attempt.clone()
+        });
+        let call = RequestFinished {
+            attempts: &attempts.collect::<Vec<_>>(),
+            ..call.clone()
+        };
+        spans_of(&call).iter().map(held_bytes).max()
+    });
+    let held = held.unwrap() * MAX_QUEUED_SPANS;
+    assert!(held <= 8 << 20, "{held} bytes");
 }
 
 #[test]
