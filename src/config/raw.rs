@@ -138,10 +138,10 @@ pub(super) struct RawLimits {
     /// The largest head of a request.
     #[schemars(with = "SizeText", extend("default" = "32KiB"))]
     pub(super) headers: Option<ConfigString>,
-    /// How long a client may take to send its head, and again its body.
+    /// How long a client may take to send its head, and again its body, and not read on in its response.
     #[schemars(with = "PositiveDurationText", extend("default" = "10s"))]
     pub(super) client: Option<ConfigString>,
-    /// How many connections may be open at once.
+    /// How many connections may be open at once. A request whose client has left counts until it ends.
     #[schemars(with = "u32", range(min = 1), extend("default" = 1024))]
     pub(super) connections: Option<Spanned<u32>>,
     /// How long a kept-alive connection or a tunnel may be idle. Node does not repeat a POST on a reused connection

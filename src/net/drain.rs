@@ -77,6 +77,12 @@ impl Drain {
         DrainGuard::new(&self.connections)
     }
 
+    /// The number of requests in flight.
+    #[cfg(test)]
+    pub(crate) fn requests_in_flight(&self) -> usize {
+        self.requests.count.load(Ordering::SeqCst)
+    }
+
     /// Whether no request is in flight.
     pub fn is_idle(&self) -> bool {
         self.requests.is_zero()

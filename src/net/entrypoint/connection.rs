@@ -61,7 +61,7 @@ pub(super) struct ConnectionContext {
     pub(super) origin: ConnectionOrigin,
     pub(super) drain: Drain,
     pub(super) idle_timer: IdleTimer,
-    /// Held until the connection and its tunnel have ended.
+    /// Held until the connection, its tunnel and its requests have ended.
     pub(super) slot: Arc<ClientSlot>,
 }
 
@@ -207,6 +207,8 @@ fn http_builder(limits: &Limits) -> http1::Builder {
     // The longest line of a head decides the buffer; bodies pass through it in pieces.
     builder
         .header_read_timeout(None)
+        // A body is written from where it is, so that its memory stays counted.
+        .writev(true)
         .max_header_size(limits.max_head)
         .max_buf_size(limits.max_head.max(16 << 10));
     builder

@@ -21,7 +21,7 @@ use crate::dialect;
 use crate::net::authority::{Authority, HostPort, Scheme};
 use crate::net::byte_budget::{BodyBuffer, BudgetExhausted};
 use crate::net::drain::{ClientConnection, ClientConnectionGuard, Phase};
-use crate::net::entrypoint::connection::{ConnectionContext, request_id};
+use crate::net::entrypoint::connection::{ClientSlot, ConnectionContext, request_id};
 use crate::net::entrypoint::response::{
     Rejected, ResponseBody, handler_response, rejection_response,
 };
@@ -106,8 +106,9 @@ impl<C: RequestHandler> ListenerShared<C> {
         match action.map_err(|rejected| self.with_client(rejected, &context, &parts))? {
             RequestAction::Handle(target) => {
                 let expects_continue = parts.headers.contains_key(EXPECT);
+                let slot = Arc::clone(&context.slot);
                 let (incoming, guard) = incoming_request(entrypoint, target, parts, context);
-                let response = self.dispatch(incoming, body, expects_continue).await;
+                let response = self.dispatch(incoming, body, expects_continue, slot).await;
                 drop(guard);
                 response
             }
@@ -241,17 +242,20 @@ impl<C: RequestHandler> ListenerShared<C> {
         mut incoming: IncomingRequest,
         body: Incoming,
         expects_continue: bool,
+        slot: Arc<ClientSlot>,
     ) -> Result<Response<ResponseBody>, Rejected> {
         let read = self.receive_body(&mut incoming, body, expects_continue);
         read.await
             .map_err(|rejected| self.in_dialect(&incoming, rejected))?;
         let guard = incoming.connection.track_request();
+        let request_body = incoming.request.body.clone();
         let handler = Arc::clone(&self.handler);
-        // Owned by the drain, through its guard: the shutdown waits for it.
+        // Owned by the drain, through its guard: the shutdown waits for it. The slot bounds how many there are: clients
+        // that leave before their response would start any number.
         // Boxed: a task's future is copied about ten times, and this one is 10 KB.
         let task = tokio::spawn(Box::pin(async move {
             let reply = handler.handle(incoming).await;
-            drop(guard);
+            drop((guard, slot));
             reply
         }));
         let panicked = |_| {
@@ -261,7 +265,9 @@ impl<C: RequestHandler> ListenerShared<C> {
                 "internal error; the message may have been sent",
             )
         };
-        task.await.map(handler_response).map_err(panicked)
+        task.await
+            .map(|reply| handler_response(reply, request_body))
+            .map_err(panicked)
     }
 
     /// Reads the body, and counts what a tree of it will take in memory.

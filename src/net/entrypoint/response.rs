@@ -134,10 +134,34 @@ pub(super) fn text_response(status: StatusCode, why: &str) -> Response<ResponseB
     response
 }
 
+/// The body of a response, and the body of its request, whose memory counts until the response is written: a reply
+/// can quote the message, and a client that does not read it keeps it in memory.
+struct QuotingBody {
+    bytes: Bytes,
+    _request_body: Bytes,
+}
+
+impl AsRef<[u8]> for QuotingBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// The handler's reply. The connection closes after the reply to a denied request.
-pub(super) fn handler_response(handled: HandlerReply) -> Response<ResponseBody> {
-    let mut response = reply_response(handled.reply);
-    if handled.is_denied {
+pub(super) fn handler_response(
+    handled: HandlerReply,
+    request_body: Bytes,
+) -> Response<ResponseBody> {
+    let HandlerReply { reply, is_denied } = handled;
+    let body = QuotingBody {
+        bytes: reply.body,
+        _request_body: request_body,
+    };
+    let mut response = reply_response(Reply {
+        body: Bytes::from_owner(body),
+        ..reply
+    });
+    if is_denied {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }

@@ -1,5 +1,5 @@
-//! Limits how long a client may take to begin a request on an idle connection, and to finish its
-//! head. Sits below HTTP because the library's own timer does not distinguish an idle connection
+//! Limits how long a client may take to begin a request on an idle connection, to finish its head, and
+//! to go on reading its response. Sits below HTTP because the library's own timer does not distinguish an idle connection
 //! from a slow head.
 
 use std::io;
@@ -75,6 +75,8 @@ pub(super) struct TimeoutStream<S> {
     state: ReadState,
     seen_requests: usize,
     timer: Pin<Box<Sleep>>,
+    /// Runs while the client does not read.
+    write_timer: Option<Pin<Box<Sleep>>>,
     head_timeout: Duration,
     idle_timeout: Duration,
     linger: Linger,
@@ -140,6 +142,7 @@ impl<S> TimeoutStream<S> {
             state: ReadState::Idle,
             seen_requests: 0,
             timer: Box::pin(sleep(head_timeout)),
+            write_timer: None,
             head_timeout,
             idle_timeout,
             linger: Linger::default(),
@@ -159,6 +162,25 @@ impl<S> TimeoutStream<S> {
                 .closed_unused
                 .store(true, Ordering::SeqCst);
         }
+    }
+
+    /// The result of a write, or an error if the client has read nothing for too long. A tunnel and another host's
+    /// response have limits of their own.
+    fn limit_write<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() || self.idle_timer.is_busy() {
+            self.write_timer = None;
+            return written;
+        }
+        let limit = self.head_timeout;
+        let timer = self
+            .write_timer
+            .get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn enter_state(&mut self, state: ReadState) {
@@ -218,11 +240,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.limit_write(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.limit_write(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -240,7 +264,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.limit_write(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -297,16 +297,29 @@ fn with_small_memory() -> EntrypointFixture {
     })
 }
 
+/// A request with a body that is not read into a tree.
+fn request_of(path: &str, length: usize) -> String {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n");
+    let body = "x".repeat(length);
+    format!("{head}Content-Type: text/html\r\n\r\n{body}")
+}
+
+#[tokio::test]
+async fn a_response_that_is_not_read_keeps_the_memory_of_its_request() {
+    let mut fixture = with_small_memory();
+    let request = |path| request_of(path, FREE_BYTES + 2000);
+    let mut wire = fixture.connect();
+    wire.send(&request("/large")).await;
+    drop(fixture.arrivals.recv().await.unwrap());
+    fixture.drain.requests_finished().await;
+    assert_eq!(fixture.ask(&request("/a")).await.status, 503);
+    assert_eq!(wire.answer().await.status, 202);
+    assert_eq!(fixture.ask(&request("/a")).await.status, 202);
+}
+
 #[tokio::test]
 async fn bodies_beyond_the_memory_are_503_until_others_have_ended() {
     let mut fixture = with_small_memory();
-    let request_of = |path: &str, length: usize| {
-        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n");
-        format!(
-            "{head}Content-Type: text/html\r\n\r\n{}",
-            "x".repeat(length)
-        )
-    };
     let request = |path: &str| request_of(path, FREE_BYTES + 700);
     let mut held = Vec::new();
     for _ in 0..2 {

@@ -65,7 +65,11 @@ impl RequestHandler for FakeHandler {
         headers.insert("x-sms-sidecar-provider", "one".parse().unwrap());
         headers.insert("transfer-encoding", "chunked".parse().unwrap());
         headers.insert("content-length", "999".parse().unwrap());
-        let body = Bytes::from(format!("received {} bytes", arrival.request.body.len()));
+        let mut body = format!("received {} bytes", arrival.request.body.len());
+        if arrival.request.path == "/large" {
+            body = body.repeat(10_000);
+        }
+        let body = Bytes::from(body);
         let is_denied = arrival.request.path == "/denied";
         self.arrivals.send(arrival).unwrap();
         let reply = Reply {

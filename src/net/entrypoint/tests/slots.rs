@@ -80,6 +80,37 @@ async fn a_denied_client_reads_the_response_though_it_sent_more() {
     }
 }
 
+/// Otherwise clients that leave at once would start any number of messages.
+#[tokio::test]
+async fn a_request_whose_client_has_left_holds_its_slot_until_it_ends() {
+    let fixture = EntrypointFixture::new();
+    for _ in 0..3 {
+        let mut wire = fixture.connect();
+        let in_flight = fixture.drain.requests_in_flight();
+        wire.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        while fixture.drain.requests_in_flight() == in_flight {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(fixture.connect().answer().await.status, 503);
+    fixture.release.send_replace(true);
+    fixture.slots_free().await;
+}
+
+/// Its response stays in memory as long as it is not read.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_its_response_loses_its_slot() {
+    let fixture = EntrypointFixture::new();
+    let began = tokio::time::Instant::now();
+    let mut wire = fixture.connect();
+    // More than the pipe between the two holds.
+    for _ in 0..3 {
+        wire.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    }
+    fixture.slots_free().await;
+    assert!(began.elapsed() <= 2 * limits().client_timeout);
+}
+
 #[tokio::test]
 async fn a_client_beyond_the_limit_reads_the_response_though_it_sent_a_request() {
     let mut fixture = EntrypointFixture::new();
