@@ -97,6 +97,14 @@ where
     address
 }
 
+/// A server that keeps its connections open.
+async fn keep_answering() -> SocketAddr {
+    server(|_, mut stream| async move {
+        answer_all(&mut stream, |_| {}).await;
+    })
+    .await
+}
+
 /// A server that reads one request, writes `answer`, and closes.
 async fn answering(answer: &'static [u8]) -> SocketAddr {
     server(move |_, mut stream| async move {
@@ -511,16 +519,16 @@ async fn a_connection_idle_for_too_long_is_not_reused() {
 async fn idle_connections_are_kept_to_a_limited_number_of_origins() {
     let client = client();
     for _ in 0..MAX_ORIGINS + 3 {
-        let address = server(|_, mut stream| async move { answer_all(&mut stream, |_| {}).await });
-        let request = post("http", address.await);
+        let address = keep_answering().await;
+        let request = post("http", address);
         client.exchange(request, 5 * SECOND).await.unwrap();
         assert!((1..=MAX_ORIGINS).contains(&client.pool.origins()));
     }
     tokio::time::pause();
     tokio::time::advance(5 * SECOND).await;
     tokio::time::resume();
-    let address = server(|_, mut stream| async move { answer_all(&mut stream, |_| {}).await });
-    let request = post("http", address.await);
+    let address = keep_answering().await;
+    let request = post("http", address);
     client.exchange(request, 5 * SECOND).await.unwrap();
     assert_eq!(client.pool.origins(), 1, "those that are too old make room");
 }

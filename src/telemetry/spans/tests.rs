@@ -204,11 +204,11 @@ fn the_queue_is_bounded_in_bytes() {
     let held = rescued(Some(&longest), |call| {
         let attempts = call.attempts.iter().map(|attempt| AttemptRecord {
             server: Some((&host, 8443)),
-            ..attempt.clone()
+            ..*attempt
         });
         let call = RequestFinished {
             attempts: &attempts.collect::<Vec<_>>(),
-            ..call.clone()
+            ..*call
         };
         spans_of(&call).iter().map(held_bytes).max()
     });
