@@ -21,10 +21,7 @@ impl Msisdn {
             .strip_prefix('+')
             .or_else(|| text.strip_prefix("00"))
             .unwrap_or(text);
-        let digits: String = text
-            .chars()
-            .filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.' | '\u{a0}'))
-            .collect();
+        let digits = Self::without_separators(text);
         let is_valid = (7..=15).contains(&digits.len())
             && digits.bytes().all(|b| b.is_ascii_digit())
             && !digits.starts_with('0');
@@ -33,6 +30,13 @@ impl Msisdn {
         } else {
             Err(InvalidMsisdn)
         }
+    }
+
+    /// The text without what people write between digits.
+    pub(super) fn without_separators(text: &str) -> String {
+        text.chars()
+            .filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.' | '\u{a0}'))
+            .collect()
     }
 
     /// The digits alone: `998901234567`.
