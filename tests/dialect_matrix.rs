@@ -65,6 +65,53 @@ fn heard(dialect: &Arc<Dialect>, message: &Message, mark: &str) -> (Message, Req
     (reading.message.expect("one message"), reading.fields)
 }
 
+/// A national number is completed in place: in every dialect the other number is read, and nothing else changes.
+#[test]
+fn a_recipient_is_replaced_in_every_dialect() {
+    let (mut replaced, mut completing) = (0, Vec::new());
+    for dialect in dialects() {
+        let fits = |recipient: &&&str| {
+            let message = message_to(recipient, "kod 1");
+            dialect.check_message(&message).is_ok()
+        };
+        let recipient = RECIPIENTS.iter().find(fits).expect("a recipient");
+        let message = message_to(recipient, "kod 1");
+        let owned = Owned::of(&dialect, "-own");
+        let written = dialect
+            .write(&message, &owned.account(), now())
+            .expect("a request");
+        let (seen, request) = recognised(&dialect, &written);
+        let other = Msisdn::parse(&recipient.replace('7', "8")).expect("a number");
+        let replace = |text: &str| {
+            let number = Msisdn::parse(text).ok()?;
+            (number == message.recipient).then(|| other.clone())
+        };
+        let Some(changed) = dialect.replace_recipients(&request, &replace) else {
+            completing.push(dialect.name.clone());
+            continue;
+        };
+        let read = |request| {
+            let reading = dialect.read(&seen, request, "own-reference-000001");
+            reading.expect("a message").message.expect("one message")
+        };
+        let (before, after) = (read(&request), read(&changed));
+        assert_eq!(after.recipient, other, "{}", dialect.name);
+        let restored = Message {
+            recipient: before.recipient.clone(),
+            ..after
+        };
+        assert_eq!(restored, before, "{}", dialect.name);
+        assert!(dialect.replace_recipients(&changed, &replace).is_none());
+        replaced += 1;
+    }
+    assert_eq!(
+        completing,
+        ["netgsm", "netgsm-otp"],
+        "they take national numbers"
+    );
+    assert!(replaced > 30, "{replaced}");
+}
+
 #[test]
 fn a_message_in_one_dialect_is_sent_through_another_and_answered_in_the_first() {
     let all = dialects();

@@ -38,8 +38,8 @@ pub use request::recognise::recognise;
 pub(crate) use request::recognised::MatchedOperation;
 pub use request::recognised::{RecognisedRequest, Recognition, RequestTarget};
 pub use types::{
-    Account, Claim, Classification, DecodedRequest, LoginToken, MessageResult, RequestFields,
-    RequestReadError, Untranslatable,
+    Account, Claim, Classification, DecodedRequest, LoginToken, MessageResult, RecipientTexts,
+    RequestFields, RequestReadError, Untranslatable,
 };
 pub use wire::message::{ProviderRequest, Reply, Request};
 

@@ -2,6 +2,7 @@
 //! the account of an attempt, the classification of a reply, the result for the backend.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,8 +20,27 @@ pub struct DecodedRequest {
     pub untranslatable_fields: Vec<String>,
     /// The number of recipients.
     pub recipient_count: usize,
+    /// The recipients as the backend wrote them.
+    pub recipients: RecipientTexts,
     /// The backend's own fields, for the answer.
     pub fields: RequestFields,
+}
+
+/// Recipients as a backend wrote them. They are numbers of people: prints only how many.
+#[derive(Clone, Default)]
+pub struct RecipientTexts(pub(crate) Vec<String>);
+
+impl RecipientTexts {
+    /// The texts.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Debug for RecipientTexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecipientTexts({})", self.0.len())
+    }
 }
 
 impl DecodedRequest {

@@ -118,6 +118,15 @@ impl Filter {
         }
     }
 
+    /// What separates several values in one text.
+    pub(crate) fn separator(&self) -> Option<&str> {
+        if let Self::Join(with) = self {
+            Some(with)
+        } else {
+            None
+        }
+    }
+
     /// Applies the filter when a request is written; none removes the field.
     pub(crate) fn apply(&self, value: Value) -> Option<Value> {
         Some(match self {

@@ -124,6 +124,11 @@ impl JsonPath {
         set_value(tree, &self.steps, value, scope);
     }
 
+    /// Changes every value at the path that is not null.
+    pub(crate) fn update(&self, tree: &mut Value, change: &mut impl FnMut(&mut Value)) {
+        update_values(tree, &self.steps, change);
+    }
+
     /// Removes the value everywhere that the path leads.
     pub(crate) fn remove(&self, tree: &mut Value) {
         remove_value(tree, &self.steps);
@@ -194,6 +199,30 @@ fn collect_values<'v>(tree: &'v Value, steps: &[PathStep], found: &mut Vec<&'v V
         ) => collect_values(tree, rest, found),
         (PathStep::Key(_) | PathStep::AnyKey | PathStep::TemplateKey(_) | PathStep::Element, _) => {
         }
+    }
+}
+
+fn update_values(tree: &mut Value, steps: &[PathStep], change: &mut impl FnMut(&mut Value)) {
+    let Some((step, rest)) = steps.split_first() else {
+        if !tree.is_null() {
+            change(tree);
+        }
+        return;
+    };
+    match (step, tree) {
+        (PathStep::Key(key), Value::Object(map)) => {
+            if let Some(value) = map.get_mut(key) {
+                update_values(value, rest, change);
+            }
+        }
+        (PathStep::AnyKey | PathStep::TemplateKey(_), Value::Object(map)) => map
+            .values_mut()
+            .for_each(|value| update_values(value, rest, change)),
+        (PathStep::Element, Value::Array(items)) => items
+            .iter_mut()
+            .for_each(|value| update_values(value, rest, change)),
+        (PathStep::Element, tree) => update_values(tree, rest, change),
+        (PathStep::Key(_) | PathStep::AnyKey | PathStep::TemplateKey(_), _) => {}
     }
 }
 
@@ -348,6 +377,9 @@ mod tests {
             assert_eq!(written, tree, "{text}");
             assert_eq!(place(text).find_all(&tree), [&json!(1)], "{text}");
             assert!(uncovered_paths(&tree, &[&place(text)]).is_empty(), "{text}");
+            let mut updated = tree.clone();
+            place(text).update(&mut updated, &mut |value| *value = json!(2));
+            assert_eq!(place(text).find_all(&updated), [&json!(2)], "{text}");
         }
     }
 

@@ -6,6 +6,7 @@ pub(super) mod missing;
 pub(super) mod patch;
 pub(super) mod presented;
 pub(super) mod read;
+pub(super) mod recipients;
 pub(super) mod recognise;
 pub(super) mod recognised;
 pub(super) mod sign;

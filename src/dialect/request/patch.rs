@@ -276,7 +276,7 @@ fn edit_pairs(text: &str, edits: &[Edit<'_>], add: bool) -> String {
     out.join("&")
 }
 
-fn encode_pair(name: &str, value: &Value) -> String {
+pub(super) fn encode_pair(name: &str, value: &Value) -> String {
     form_urlencoded::Serializer::new(String::new())
         .append_pair(name, &to_text(value))
         .finish()

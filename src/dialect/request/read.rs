@@ -13,8 +13,8 @@ use crate::dialect::model::{BodyEncoding, FieldMapping, FieldValue};
 use crate::dialect::request::recognise::{best_effort_fields, merge_query};
 use crate::dialect::wire::body::{self, BodyFormat, ParsedBody};
 use crate::dialect::{
-    DecodedRequest, Dialect, MatchedOperation, RecognisedRequest, Request, RequestFields,
-    RequestReadError,
+    DecodedRequest, Dialect, MatchedOperation, RecipientTexts, RecognisedRequest, Request,
+    RequestFields, RequestReadError,
 };
 use crate::parse_limit::{JsonError, ParseLimit, read_json};
 use crate::sms::{Message, MessageText, Msisdn};
@@ -47,18 +47,17 @@ impl Dialect {
             return Ok(undecoded(fields, vec!["charset".into()]));
         }
         let mut found = self.collect_message_fields(&mut parsed, request);
-        for source in std::mem::take(&mut found.mismatched) {
-            self.flag_mismatched(&source, &mut parsed);
-            found.values_mut(&source).into_iter().for_each(Vec::clear);
-        }
+        self.drop_mismatched(&mut found, &mut parsed);
         self.flag_unmapped(&mut parsed);
         let mut untranslatable = std::mem::take(&mut parsed.untranslatable_fields);
         let recipient_count = found.recipient_count();
+        let recipients = RecipientTexts(found.to.clone());
         let message = found.into_message(&mut untranslatable, own_reference)?;
         Ok(DecodedRequest {
             message,
             untranslatable_fields: untranslatable,
             recipient_count,
+            recipients,
             fields: RequestFields::new(parsed.into_merged(), recognised),
         })
     }
@@ -121,6 +120,14 @@ impl Dialect {
             .untranslatable_fields
             .append(&mut found.untranslatable);
         found
+    }
+
+    /// Flags and drops the values of sources with a constant of another value beside them.
+    fn drop_mismatched(&self, found: &mut MessageFields, parsed: &mut ParsedRequest) {
+        for source in std::mem::take(&mut found.mismatched) {
+            self.flag_mismatched(&source, parsed);
+            found.values_mut(&source).into_iter().for_each(Vec::clear);
+        }
     }
 
     /// Flags the fields of a source whose constant has another value: their value is not ours to read.
@@ -224,6 +231,7 @@ fn undecoded(fields: RequestFields, untranslatable_fields: Vec<String>) -> Decod
         message: None,
         untranslatable_fields,
         recipient_count: 0,
+        recipients: RecipientTexts::default(),
         fields,
     }
 }
