@@ -15,9 +15,9 @@ use crate::config::choices::{
 use crate::config::references::{RawCredentialRef, RawWebhook, WebhookValue};
 use crate::config::spanned::{ConfigString, NamedTables};
 use crate::config::text_types::{
-    DurationOrNeverText, DurationText, FilePathText, HttpUrlText, IdentifierText, IpAddressText,
-    ListenAddressText, OperationText, PhonePrefixText, PositiveDurationText, ProxyUrlText,
-    ServiceNameText, SizeText,
+    CountryCodeText, DurationOrNeverText, DurationText, FilePathText, HttpUrlText, IdentifierText,
+    IpAddressText, ListenAddressText, OperationText, PhonePrefixText, PositiveDurationText,
+    ProxyUrlText, ServiceNameText, SizeText,
 };
 use crate::config::vaults::RawVault;
 
@@ -229,6 +229,9 @@ pub(super) struct RawProvider {
     /// The sender of every message through this account.
     #[schemars(with = "String", extend("x-default" = "what the backend wrote", "examples" = ["3700"]))]
     pub(super) sender: Option<ConfigString>,
+    /// The country calling code of numbers that the backend writes without one, for routes that set no `country`.
+    #[schemars(with = "CountryCodeText", extend("x-default" = "none: every number has its country code", "examples" = ["998"]))]
+    pub(super) country: Option<ConfigString>,
     /// How long one attempt may take.
     #[schemars(with = "PositiveDurationText", extend("default" = "3s"))]
     pub(super) timeout: Option<ConfigString>,
@@ -312,6 +315,10 @@ pub(super) struct RawRoute {
     /// Prefixes of the recipient's number.
     #[schemars(with = "Vec<PhonePrefixText>", extend("x-default" = "every recipient", "examples" = [["+998"]]))]
     pub(super) recipients: Vec<ConfigString>,
+    /// The country calling code of numbers that the backend writes without one: `901234567` becomes `998901234567`. A
+    /// number that cannot be one is answered at once.
+    #[schemars(with = "CountryCodeText", extend("x-default" = "that of the first of its providers that sets one", "examples" = ["998"]))]
+    pub(super) country: Option<ConfigString>,
     /// Names of `[callers]`.
     #[schemars(with = "Vec<IdentifierText>", extend("x-default" = "every caller", "examples" = [["backend"]]))]
     pub(super) callers: Vec<ConfigString>,

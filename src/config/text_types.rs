@@ -53,6 +53,8 @@ text_types! {
     ProxyUrlText { "URL" "" "^http://[^/?#@ ]+/?$" }
     /// The beginning of a phone number in international form.
     PhonePrefixText { "phone prefix" "" "^\\+?[1-9][0-9]{0,14}$" }
+    /// A country calling code without a plus sign.
+    CountryCodeText { "calling code" "" "^[1-9][0-9]{0,2}$" }
     /// A path; a relative one starts at the file's folder.
     FilePathText { "path" "" "." }
     /// A name of the operator's choice.
@@ -163,11 +165,12 @@ mod tests {
             disagreements::<HttpUrlText, _>(values::base_url),
             disagreements::<ProxyUrlText, _>(values::proxy_url),
             disagreements::<PhonePrefixText, _>(values::phone_prefix),
+            disagreements::<CountryCodeText, _>(values::country),
             disagreements::<IdentifierText, _>(values::identifier),
             disagreements::<MountPathText, _>(values::mount_path),
             disagreements::<OperationText, _>(values::operation),
             disagreements::<ServiceNameText, _>(values::service_name),
         ];
-        assert_eq!(found, [const { Vec::<&str>::new() }; 11]);
+        assert_eq!(found, [const { Vec::<&str>::new() }; 12]);
     }
 }

@@ -8,6 +8,7 @@ use http::Uri;
 
 use crate::clock::{parse_duration, split_unit};
 use crate::net::authority::Authority;
+use crate::sms::NumberingPlan;
 
 /// What is wrong with a value, and what to write.
 pub(super) type InvalidValue = (&'static str, &'static str);
@@ -230,6 +231,21 @@ pub(super) fn phone_prefix(word: &str) -> Result<(), InvalidValue> {
     }
 }
 
+/// A country calling code: `998`.
+pub(super) fn country(word: &str) -> Result<Option<NumberingPlan>, InvalidValue> {
+    let is_code = (1..=3).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_digit());
+    if !is_code {
+        return Err((
+            "this is not a country calling code",
+            "write its digits, without plus sign or zeros: \"998\"",
+        ));
+    }
+    NumberingPlan::of(word).map(Some).ok_or((
+        "no country has this calling code",
+        "write one to three digits, as \"998\" for Uzbekistan or \"7\" for Kazakhstan",
+    ))
+}
+
 /// `GET /path`: one more operation that may pass.
 pub(super) fn operation(word: &str) -> Result<(), InvalidValue> {
     const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
@@ -314,6 +330,17 @@ mod tests {
                 && phone_prefix("+").is_err()
                 && phone_prefix("+99 8").is_err()
         );
+        for (word, fit) in [
+            ("998", true),
+            ("7", true),
+            ("+998", false),
+            ("00998", false),
+            ("99", false),
+            ("UZ", false),
+            ("", false),
+        ] {
+            assert_eq!(country(word).is_ok(), fit, "{word}");
+        }
         for (word, fit) in [
             ("GET /x", true),
             ("GET x", false),

@@ -14,10 +14,10 @@ pub struct RouteCriteria<'a> {
 }
 
 /// The properties of a request that select its route.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RouteInput<'a> {
     /// The phone numbers: several for a batch, none if the recipient is not a phone number.
-    pub recipients: &'a [Msisdn],
+    pub recipients: Vec<Msisdn>,
     /// The caller's name, if it is known.
     pub caller: Option<&'a str>,
     /// The dialect that the backend uses.
@@ -79,7 +79,7 @@ mod tests {
             dialects: &dialects,
         };
         rule.matches(&RouteInput {
-            recipients: &numbers,
+            recipients: numbers,
             caller,
             dialect,
         })

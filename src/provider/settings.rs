@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::dialect::Dialect;
 use crate::net::UpstreamSettings;
-use crate::sms::ProviderId;
+use crate::sms::{NumberingPlan, ProviderId};
 use crate::vault::CredentialRef;
 
 /// One account at one service.
@@ -22,6 +22,8 @@ pub struct Provider {
     pub credential: Option<CredentialRef>,
     /// If set, every message through this provider is sent with this sender.
     pub sender: Option<String>,
+    /// The country of numbers without a country code, in a route that sets none.
+    pub country: Option<NumberingPlan>,
     /// Time limit of one attempt.
     pub timeout: Duration,
     /// Delay before the first recheck after it was quarantined; none: never.

@@ -328,7 +328,7 @@ fn with_attempt_headers(mut reply: Reply, completed: &CompletedRequest) -> Reply
     }
 }
 
-fn with_cause_header(mut reply: Reply, cause: Cause) -> Reply {
+pub(super) fn with_cause_header(mut reply: Reply, cause: Cause) -> Reply {
     reply.headers.insert(
         HeaderName::from_static("x-sms-sidecar-cause"),
         HeaderValue::from_static(cause.as_str()),

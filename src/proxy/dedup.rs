@@ -206,7 +206,7 @@ impl Deduplicator {
     fn dedup_key(&self, delivery: &Delivery<'_>) -> Option<DedupKey> {
         let caller = delivery.context.caller.as_deref().unwrap_or_default();
         let key = idempotency_key(delivery);
-        let request = &delivery.context.request;
+        let request = &delivery.request;
         let address = request.query.as_deref().unwrap_or_default().as_bytes();
         match &delivery.message {
             Some(message) => Some(DedupKey::for_message(&self.secret, caller, message, key)),

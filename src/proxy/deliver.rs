@@ -14,6 +14,7 @@ use crate::proxy::answer::result_reply;
 use crate::proxy::dedup::{DedupDecision, InFlight};
 use crate::proxy::delivery::Delivery;
 use crate::proxy::health::DecisionInput;
+use crate::proxy::recipients::{RecipientError, RoutedSend};
 use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::sms::{AttemptKind, Cause, Operation, Outcome, RequestResult};
 use crate::telemetry::{
@@ -45,7 +46,18 @@ impl Proxy {
             }
             Err(error) => return Self::reject_unreadable(recognised, &error),
         };
-        let mut delivery = Delivery::new(context, recognised, decoded, &own_reference);
+        let fields = decoded.fields.clone();
+        let send = match RoutedSend::new(context, recognised, decoded, &own_reference) {
+            Ok(send) => send,
+            Err(RecipientError::Unreadable(error)) => {
+                return Self::reject_unreadable(recognised, &error);
+            }
+            Err(RecipientError::Unfit { unfit, route }) => {
+                let completed = self.reject_recipient(recognised, &fields, &unfit);
+                return CompletedRequest { route, ..completed };
+            }
+        };
+        let mut delivery = Delivery::new(context, recognised, send, &own_reference);
         if delivery.is_observed() {
             return self
                 .observe(context, dialect, Operation::Send, Some(&delivery))

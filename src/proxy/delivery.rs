@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dialect::{DecodedRequest, Dialect, RecognisedRequest, RequestFields};
-use crate::policy::{DeliveryPlan, OnUnknown, PastAttempt, PlannedAccount, RouteInput};
+use crate::dialect::{DecodedRequest, Dialect, RecognisedRequest, Request, RequestFields};
+use crate::policy::{DeliveryPlan, OnUnknown, PastAttempt, PlannedAccount};
 use crate::provider::ProviderRuntime;
 use crate::provider::attempt::RequestBody;
+use crate::proxy::recipients::RoutedSend;
 use crate::proxy::request::RequestContext;
 use crate::proxy::snapshot::RoutedProviders;
 use crate::proxy::{Mode, Route};
@@ -24,6 +25,8 @@ const DEFAULT_DUPLICATE_WINDOW: Duration = Duration::from_secs(10);
 pub(super) struct Delivery<'a> {
     pub(super) context: &'a RequestContext,
     pub(super) recognised: &'a RecognisedRequest,
+    /// The backend's request, its numbers in international form.
+    pub(super) request: Cow<'a, Request>,
     pub(super) request_fields: RequestFields,
     /// None for a provider-specific request.
     pub(super) message: Option<Message>,
@@ -43,16 +46,23 @@ impl<'a> Delivery<'a> {
     pub(super) fn new(
         context: &'a RequestContext,
         recognised: &'a RecognisedRequest,
-        decoded: DecodedRequest,
+        send: RoutedSend<'a>,
         own_reference: &str,
     ) -> Self {
         let dialect = &recognised.dialect;
-        let RoutedProviders { route, providers } = route_message(context, &decoded, dialect);
+        let RoutedSend {
+            request,
+            decoded,
+            routed: RoutedProviders {
+                route, providers, ..
+            },
+        } = send;
         let messages = translated_messages(context, &decoded, &providers, dialect, own_reference);
         let accounts = plan_accounts(dialect, &providers, &messages, &decoded, own_reference);
         Self {
             context,
             recognised,
+            request,
             provider_specific: decoded.is_provider_specific(),
             route,
             last_resort_key: last_resort_key(context, route, dialect),
@@ -148,7 +158,7 @@ impl<'a> Delivery<'a> {
             .zip(self.message.as_ref())
             .is_none_or(|(message, original)| message.text == original.text);
         if self.is_native(runtime) && has_same_text {
-            return Some(RequestBody::Native(self.recognised, &self.context.request));
+            return Some(RequestBody::Native(self.recognised, &self.request));
         }
         message.map(RequestBody::Translated)
     }
@@ -157,26 +167,6 @@ impl<'a> Delivery<'a> {
     fn is_native(&self, runtime: &ProviderRuntime) -> bool {
         runtime.provider.dialect.name == self.recognised.dialect.name
     }
-}
-
-fn route_message<'a>(
-    context: &'a RequestContext,
-    decoded: &DecodedRequest,
-    dialect: &Dialect,
-) -> RoutedProviders<'a> {
-    let recipients: Vec<_> = decoded
-        .message
-        .iter()
-        .map(|message| message.recipient.clone())
-        .collect();
-    let input = RouteInput {
-        recipients: &recipients,
-        caller: context.caller.as_deref(),
-        dialect: &dialect.name,
-    };
-    context
-        .snapshot
-        .routed_providers(context.pinned_provider.as_ref(), &input, dialect)
 }
 
 fn last_resort_key<'a>(

@@ -5,8 +5,8 @@
 //!
 //! 1. `mod` — [`Proxy::handle`](Proxy) takes the request from an entrypoint; `snapshot` recognises dialect and
 //!    operation; `authz` identifies the caller; [`Proxy::run_pipeline`] chooses the step for the operation.
-//! 2. `deliver` — `send` reads the message; `delivery` finds its route, its providers, their approved texts and the
-//!    plan.
+//! 2. `deliver` — `send` reads the message; `recipients` finds its route and completes national numbers; `delivery`
+//!    finds its providers, their approved texts and the plan.
 //! 3. `dedup` — answers a duplicate, waits for one in flight, or inherits the attempts of one in doubt.
 //! 4. `deliver` — the loop; `health` calls `policy::next` under one lock and books the trial or retry it grants.
 //! 5. `provider::attempt` — credential (`auth`), request, exchange, redaction, classification, narrowing.
@@ -29,6 +29,7 @@ mod explain;
 mod health;
 mod passthrough;
 mod probe;
+mod recipients;
 mod reject;
 mod request;
 mod settings;

@@ -3,13 +3,16 @@
 
 use http::StatusCode;
 
-use crate::diagnosis::DenialReason;
-use crate::dialect::{Dialect, RecognisedRequest, Recognition, RequestReadError};
+use crate::diagnosis::{DenialReason, Diagnosis};
+use crate::dialect::{
+    Dialect, MessageResult, RecognisedRequest, Recognition, RequestFields, RequestReadError,
+};
 use crate::problem;
+use crate::provider::diagnose::{diagnose_without_provider, local_input};
 use crate::proxy::Proxy;
-use crate::proxy::answer::{error_reply, plain_error_reply, unreadable_reply};
+use crate::proxy::answer::{error_reply, plain_error_reply, unreadable_reply, with_cause_header};
 use crate::proxy::request::{CompletedRequest, RequestContext};
-use crate::sms::{Cause, Operation, ProviderId, RequestResult};
+use crate::sms::{AttemptKind, Cause, Operation, ProviderId, RequestResult, UnfitNumber};
 
 impl Proxy {
     /// The request is at a provider's host, and the dialect does not name its operation.
@@ -78,6 +81,38 @@ impl Proxy {
         completed.cause = Some(Cause::DeniedByPolicy);
         completed.denial = Some(DenialReason::BodyTooLarge.about(&reason));
         Some(completed)
+    }
+
+    /// A recipient cannot be a phone number: the message's fault, and nothing is sent.
+    pub(super) fn reject_recipient(
+        &self,
+        recognised: &RecognisedRequest,
+        fields: &RequestFields,
+        unfit: &UnfitNumber,
+    ) -> CompletedRequest {
+        let dialect = &recognised.dialect;
+        let reason = unfit.to_string();
+        let cause = Cause::RecipientInvalid;
+        let answer = MessageResult::Failed {
+            in_doubt: false,
+            cause,
+            reason: &reason,
+        };
+        let reply = dialect.render_result(fields, None, &answer, self.clock.timestamp());
+        let mut completed = CompletedRequest::without_attempts(
+            with_cause_header(reply, cause),
+            Operation::Send,
+            &dialect.name,
+            RequestResult::MessageRejected,
+        );
+        let failed = local_input(AttemptKind::Send, cause, Some(&reason));
+        let diagnosis = diagnose_without_provider(&failed, &dialect.name, &self.config_path, true);
+        completed.cause = Some(cause);
+        completed.diagnosis = Some(Diagnosis {
+            remedy: reason,
+            ..diagnosis
+        });
+        completed
     }
 
     /// The dialect cannot read the send.

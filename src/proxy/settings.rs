@@ -6,7 +6,7 @@ use crate::dialect::Catalog;
 use crate::net::OtherHosts;
 pub use crate::policy::{OnUnknown, TextTemplate};
 use crate::provider::Provider;
-use crate::sms::ProviderId;
+use crate::sms::{NumberingPlan, ProviderId};
 use crate::vault::CredentialRef;
 
 /// The settings of the pipeline.
@@ -64,6 +64,8 @@ pub struct Route {
     pub prefer_listed: bool,
     /// Whether its requests are only observed.
     pub mode: Mode,
+    /// The country of numbers without a country code.
+    pub country: Option<NumberingPlan>,
 }
 
 /// A client that may use an entrypoint.

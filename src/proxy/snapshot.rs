@@ -12,7 +12,7 @@ use crate::net::entrypoint::EntrypointTarget;
 use crate::policy::{RouteCriteria, RouteInput, TemplateError, Templates, order_providers};
 use crate::provider::ProviderRuntime;
 use crate::proxy::{Mode, Route, Settings};
-use crate::sms::ProviderId;
+use crate::sms::{NumberingPlan, ProviderId};
 use crate::vault::CredentialCache;
 
 /// One config at run time.
@@ -41,6 +41,8 @@ pub(super) struct RequestMatch {
 /// The route of a message, if one matches, and its providers in the order in which they are tried.
 pub(super) struct RoutedProviders<'a> {
     pub(super) route: Option<&'a Route>,
+    /// The country of numbers without a country code.
+    pub(super) numbering: Option<&'a NumberingPlan>,
     pub(super) providers: Vec<Arc<ProviderRuntime>>,
 }
 
@@ -188,36 +190,66 @@ impl RoutingSnapshot {
         }
     }
 
-    /// The first route that matches.
-    fn route(&self, input: &RouteInput<'_>) -> Option<&Route> {
+    /// The first route that matches. `input` reads the message in the country of each route.
+    fn route<'i>(
+        &self,
+        input: impl Fn(Option<&NumberingPlan>) -> RouteInput<'i>,
+    ) -> Option<&Route> {
         let matches = |route: &&Route| {
             RouteCriteria {
                 recipients: &route.recipients,
                 callers: &route.callers,
                 dialects: &route.dialects,
             }
-            .matches(input)
+            .matches(&input(self.numbering(Some(route), &route.providers)))
         };
         self.settings.routes.iter().find(matches)
     }
 
+    /// The country of a route, else of the first of these providers that has one: a number means the same at all.
+    fn numbering<'s>(
+        &'s self,
+        route: Option<&'s Route>,
+        providers: &[ProviderId],
+    ) -> Option<&'s NumberingPlan> {
+        let own = route.and_then(|route| route.country.as_ref());
+        own.or_else(|| {
+            let mut runtimes = providers.iter().filter_map(|id| self.providers.get(id));
+            runtimes.find_map(|runtime| runtime.provider.country.as_ref())
+        })
+    }
+
+    /// The countries of all routes.
+    pub(super) fn route_countries(&self) -> impl Iterator<Item = &NumberingPlan> {
+        let routes = self.settings.routes.iter();
+        routes.filter_map(|route| self.numbering(Some(route), &route.providers))
+    }
+
     /// The route of a message and its providers. A `pinned` provider takes no route and is the only one.
-    pub(super) fn routed_providers(
+    pub(super) fn routed_providers<'i>(
         &self,
         pinned: Option<&ProviderId>,
-        input: &RouteInput<'_>,
         dialect: &Dialect,
+        input: impl Fn(Option<&NumberingPlan>) -> RouteInput<'i>,
     ) -> RoutedProviders<'_> {
-        if let Some(pinned) = pinned {
-            return RoutedProviders {
-                route: None,
-                providers: self.providers.get(pinned).cloned().into_iter().collect(),
-            };
-        }
-        let route = self.route(input);
+        let (route, providers) = if let Some(pinned) = pinned {
+            let only = self.providers.get(pinned).cloned();
+            (None, only.into_iter().collect())
+        } else {
+            let route = self.route(input);
+            (route, self.ordered_providers(route, dialect))
+        };
+        let ids: Vec<ProviderId> = match route {
+            Some(route) => route.providers.clone(),
+            None => providers
+                .iter()
+                .map(|runtime: &Arc<ProviderRuntime>| runtime.provider.id.clone())
+                .collect(),
+        };
         RoutedProviders {
             route,
-            providers: self.ordered_providers(route, dialect),
+            numbering: self.numbering(route, &ids),
+            providers,
         }
     }
 

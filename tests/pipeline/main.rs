@@ -16,6 +16,7 @@ mod failover;
 mod fake;
 mod healing;
 mod limits;
+mod national;
 mod repeats;
 mod settling;
 mod stage;

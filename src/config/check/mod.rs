@@ -1,6 +1,7 @@
 //! Checks the whole file and reports every problem at once. A wrong value is replaced by its
 //! default, so that one mistake does not hide the next.
 
+mod countries;
 mod listen;
 mod notify;
 mod providers;
@@ -72,6 +73,7 @@ fn proxy_settings(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Settings
     routes::check_timeouts(checker, file, &settings);
     routes::check_recipient_limits(checker, file, &settings.providers);
     routes::check_backup_senders(checker, file, &settings);
+    countries::check_countries(checker, file, &settings);
     templates::check_approved_only(checker, file, &settings);
     templates::check_lengths(checker, file, &settings.providers);
     settings

@@ -76,6 +76,7 @@ fn provider(
         line: checker.line_number(&entry.name.span()),
         credential: credential(checker, file, entry),
         sender: sender(checker, entry),
+        country: checker.parse_or(raw.country.as_ref(), None, values::country),
         timeout: checker.parse_or(
             raw.timeout.as_ref(),
             DEFAULT_TIMEOUT,

@@ -70,6 +70,7 @@ fn route(
         ),
         prefer_listed: checker.choice_or(raw.prefer.as_ref(), false, PREFERENCES),
         mode: checker.choice_or(raw.mode.as_ref(), mode, MODES),
+        country: checker.parse_or(raw.country.as_ref(), None, values::country),
     }
 }
 
