@@ -872,3 +872,19 @@ async fn a_failed_message_is_explained_by_the_attempt_with_its_cause() {
         assert!(evidence.contains(words), "{cause}: {told}");
     }
 }
+
+#[tokio::test]
+async fn an_address_that_the_service_has_left_is_named_with_its_successor() {
+    let a = Fake::open(|_, _| takes()).await;
+    let own = provider("a", "playmobile", &a, "");
+    let former = own.replace(&a.address.to_string(), "127.0.0.2:8083/broker-api");
+    let moved = "to playmobile's current address, https://";
+    for (config, is_named) in [(former, true), (own, false)] {
+        let stage = Stage::open(&(config + &route("a", "")));
+        a.now(|_, _| loses());
+        let told = stage
+            .control("POST /send", r#"{"to":"+998901234567","text":"one"}"#)
+            .await;
+        assert_eq!(told.contains(moved), is_named, "{told}");
+    }
+}
