@@ -11,10 +11,11 @@ use zeroize::Zeroizing;
 
 use crate::secret::decoded::{DecodedText, SourceMarks, decoded_layers, without_blanks};
 
-/// The least number of bytes of a secret, and of each spelling of it, that is searched for.
+/// The least number of bytes of a secret that is searched for.
 const MIN_SECRET_LEN: usize = 8;
-/// The same for a spelling without the blanks that the secret has.
-const MIN_COMPACT_LEN: usize = 6;
+/// The same for a spelling that is shorter than its secret: without blanks, or decoded if the secret itself reads as an
+/// encoding.
+const MIN_SPELLING_LEN: usize = 6;
 
 /// The spellings of secrets, made once and wiped on drop.
 pub(crate) struct Redactor {
@@ -80,13 +81,13 @@ fn spellings(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
         all.push(base64_inner(secret, before, &STANDARD_NO_PAD));
         all.push(base64_inner(secret, before, &URL_SAFE_NO_PAD));
     }
-    let compact = all.iter().map(|spelling| without_blanks(spelling));
-    let compact: Vec<Vec<u8>> = compact
-        .filter(|spelling| spelling.len() >= MIN_COMPACT_LEN)
+    let compact: Vec<Vec<u8>> = all
+        .iter()
+        .map(|spelling| without_blanks(spelling))
         .collect();
-    all.retain(|spelling| spelling.len() >= MIN_SECRET_LEN);
     all.into_iter()
         .chain(compact)
+        .filter(|spelling| spelling.len() >= MIN_SPELLING_LEN)
         .map(|mut spelling| {
             spelling.make_ascii_lowercase();
             Zeroizing::new(spelling)

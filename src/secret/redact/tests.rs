@@ -111,6 +111,27 @@ fn secrets() -> impl Strategy<Value = String> {
         .prop_filter("a secret of 8 visible characters", |secret| {
             without_blanks(secret.as_bytes()).len() >= MIN_SECRET_LEN
         })
+        .prop_filter("six of them if it reads as an encoding", |secret| {
+            let layers = decoded_layers(secret.as_bytes());
+            let is_long = |layer: &Vec<u8>| without_blanks(layer).len() >= MIN_SPELLING_LEN;
+            layers.iter().all(is_long)
+        })
+}
+
+/// Decoded it is shorter than a secret must be, and an encoding on top of another hides how it was written.
+#[test]
+fn a_secret_that_reads_as_an_encoding_does_not_stay() {
+    for secret in ["!%0C0\\a!", "ab%41%42%43d\\e"] {
+        let redactor = Redactor::new([secret]);
+        for echo in [
+            secret.to_owned(),
+            json(secret),
+            utf16_escapes(&json(secret)),
+        ] {
+            let redacted = redactor.redact_text(echo.clone());
+            assert_eq!(redacted, "***", "{echo}");
+        }
+    }
 }
 
 proptest! {
