@@ -9,6 +9,7 @@ mod headline;
 mod notification;
 mod requests;
 mod times;
+mod vault_warnings;
 
 #[cfg(test)]
 mod tests;
