@@ -11,11 +11,15 @@ use http::Method;
 use crate::cli::control::ControlArgs;
 use crate::cli::layout::render_steps;
 use crate::diagnosis::remedy_steps;
+use crate::sms::Cause;
 use crate::status::{
     BalanceStatus, BuildStatus, ConfigStatus, ConnectionsStatus, Deliverability, EntrypointStatus,
     ProviderStatus, ReloadStatus, RequestStatus, RouteStatus, Status, VaultStatus, add_distances,
     cause_phrase, full_time, short_time,
 };
+
+/// The alternatives have lines of their own.
+const NO_ALTERNATIVES: [&str; 0] = [];
 
 /// Whether codes arrive, and the state of every route and provider in the running sidecar.
 #[derive(Debug, clap::Args)]
@@ -169,8 +173,9 @@ fn write_provider(
 ) -> std::fmt::Result {
     write_provider_state(text, provider, width, now)?;
     if let Some(cause) = &provider.cause {
-        let phrase = cause_phrase(cause, provider.certainty.as_deref(), &provider.alternatives);
+        let phrase = cause_phrase(cause, provider.certainty.as_deref(), &NO_ALTERNATIVES);
         write_fact(text, "cause", &phrase)?;
+        write_candidates(text, cause, &provider.alternatives)?;
     }
     if let Some(evidence) = &provider.evidence {
         write_fact(text, "evidence", evidence)?;
@@ -191,6 +196,22 @@ fn write_provider(
     }
     if let Some(balance) = &provider.balance {
         write_fact(text, "balance", &balance_label(balance, now))?;
+    }
+    Ok(())
+}
+
+/// The possible causes, in the order in which to check them.
+fn write_candidates(text: &mut String, cause: &str, alternatives: &[String]) -> std::fmt::Result {
+    if alternatives.is_empty() {
+        return Ok(());
+    }
+    let labels = std::iter::once("check").chain(std::iter::repeat(""));
+    let causes = std::iter::once(cause).chain(alternatives.iter().map(String::as_str));
+    for ((label, cause), place) in labels.zip(causes).zip(1..) {
+        let meaning = cause.parse().map(Cause::meaning);
+        let meaning = meaning.map(|meaning| format!(": {meaning}"));
+        let line = format!("{place}. {cause}{}", meaning.unwrap_or_default());
+        write_fact(text, label, &line)?;
     }
     Ok(())
 }
@@ -632,7 +653,9 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("credential-rejected (ambiguous, or ip-not-allowed)"),
+            text.contains("cause       credential-rejected (ambiguous)\n")
+                && text.contains("      check       1. credential-rejected: The service does ")
+                && text.contains("\n                  2. ip-not-allowed: The "),
             "{text}"
         );
         assert!(
