@@ -683,14 +683,20 @@ async fn an_account_that_a_reload_changes_starts_anew() {
         Fake::open(|_, _| refuses("credential-rejected")).await,
         Fake::open(|_, _| takes()).await,
     );
-    let config = provider("a", "plain", &a, "") + &route("a", "");
     let (at_a, at_b) = (a.address.to_string(), b.address.to_string());
-    for (from, to, state) in [
-        ("timeout = \"2s\"", "timeout = \"3s\"", "quarantined"),
-        ("dialect = \"plain\"", "dialect = \"turbosms\"", "healthy"),
-        (at_a.as_str(), at_b.as_str(), "healthy"),
-        ("path = \"a\"", "path = \"elsewhere\"", "healthy"),
+    for (dialect, from, to, state) in [
+        (
+            "plain",
+            "timeout = \"2s\"",
+            "timeout = \"3s\"",
+            "quarantined",
+        ),
+        ("plain", at_a.as_str(), at_b.as_str(), "healthy"),
+        ("plain", "path = \"a\"", "path = \"elsewhere\"", "healthy"),
+        // Their credentials have the same fields.
+        ("infobip", "\"infobip\"", "\"infobip-v2\"", "healthy"),
     ] {
+        let config = provider("a", dialect, &a, "") + &route("a", "");
         let mut stage = Stage::open(&config);
         stage.put("elsewhere", &[("token", "token-number-9")]);
         stage.send("one").await;

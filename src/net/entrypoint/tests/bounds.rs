@@ -137,13 +137,16 @@ async fn a_body_over_the_limit_is_413() {
 #[tokio::test]
 async fn a_client_that_expects_continue_is_told_to_send_its_body() {
     let fixture = EntrypointFixture::new();
-    let mut client = fixture.connect();
-    client
-        .send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
-        .await;
-    assert!(client.head().await.starts_with("http/1.1 100"));
-    client.send("to=1").await;
-    assert_eq!(client.answer().await.status, 202);
+    for length in [4, 1000] {
+        let head = format!(
+            "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+        );
+        let mut client = fixture.connect();
+        client.send(&head).await;
+        assert!(client.head().await.starts_with("http/1.1 100"), "{length}");
+        client.send(&"x".repeat(length)).await;
+        assert_eq!(client.answer().await.status, 202);
+    }
 }
 
 /// A client that writes its whole body first can still read why it was rejected; one that never ends is cut off.
