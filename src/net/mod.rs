@@ -15,6 +15,7 @@ mod reply_parser;
 pub mod resolver;
 pub mod screen;
 pub mod server;
+mod socket_table;
 pub mod upstream;
 
 mod settings;

@@ -3,11 +3,12 @@
 //! decision. To look up one socket the kernel writes its whole table, which costs more than a
 //! hundred requests: the lookup runs only when the uid is needed, once per connection.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+use crate::net::socket_table::{SocketPair, TABLES, find_owner_uid};
 use crate::secret::SecretString;
 
 /// The other end of one connection.
@@ -26,8 +27,7 @@ pub struct Peer {
 /// An accepted loopback connection, as identified in the kernel's table.
 #[derive(Debug)]
 pub struct LoopbackSocket {
-    client: SocketAddr,
-    server: SocketAddr,
+    ends: SocketPair,
     owner: OnceCell<Option<u32>>,
     /// Whether a second lookup, before the first attempt, found the same owner.
     confirmed: OnceCell<bool>,
@@ -47,10 +47,15 @@ impl LoopbackSocket {
         *self.confirmed.get_or_init(confirm).await
     }
 
+    /// The client's end and ours.
+    pub(super) fn ends(&self) -> SocketPair {
+        self.ends
+    }
+
     async fn lookup_owner_uid(&self) -> Option<u32> {
-        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        for table in TABLES {
             let table = tokio::fs::read_to_string(table).await.unwrap_or_default();
-            if let Some(uid) = find_owner_uid(&table, self.client, self.server) {
+            if let Some(uid) = find_owner_uid(&table, self.ends) {
                 return Some(uid);
             }
         }
@@ -67,8 +72,7 @@ impl Peer {
         };
         peer.socket = peer.is_local().then(|| {
             Arc::new(LoopbackSocket {
-                client,
-                server,
+                ends: SocketPair::new(client, server),
                 owner: OnceCell::new(),
                 confirmed: OnceCell::new(),
             })
@@ -115,108 +119,9 @@ impl Peer {
     }
 }
 
-/// The uid of the socket from `client` to `server` in the kernel's `table`. Only an established connection
-/// with an inode has an owner: a closed socket is listed with uid 0 and inode 0.
-fn find_owner_uid(table: &str, client: SocketAddr, server: SocketAddr) -> Option<u32> {
-    const ESTABLISHED: &str = "01";
-    table.lines().skip(1).find_map(|line| {
-        let mut columns = line.split_ascii_whitespace();
-        let local = parse_hex_address(columns.nth(1)?)?;
-        let remote = parse_hex_address(columns.next()?)?;
-        let state = columns.next()?;
-        let uid = columns.nth(3)?;
-        let inode: u64 = columns.nth(1)?.parse().ok()?;
-        let is_connection = local == canonical(client) && remote == canonical(server);
-        (is_connection && state == ESTABLISHED && inode != 0)
-            .then(|| uid.parse().ok())
-            .flatten()
-    })
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// `0100007F:1F90`: 32-bit words in the machine's byte order, then the port in plain hexadecimal.
-fn parse_hex_address(text: &str) -> Option<SocketAddr> {
-    let (address, port) = text.split_once(':')?;
-    let words: Option<Vec<u32>> = address.as_bytes().chunks(8).map(parse_hex_u32).collect();
-    let bytes: Vec<u8> = words?.into_iter().flat_map(u32::to_ne_bytes).collect();
-    let ip = match (
-        <[u8; 4]>::try_from(bytes.as_slice()),
-        <[u8; 16]>::try_from(bytes.as_slice()),
-    ) {
-        (Ok(four), _) => IpAddr::V4(Ipv4Addr::from(four)),
-        (_, Ok(six)) => IpAddr::V6(Ipv6Addr::from(six)).to_canonical(),
-        (Err(_), Err(_)) => return None,
-    };
-    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
-}
-
-fn parse_hex_u32(digits: &[u8]) -> Option<u32> {
-    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1FBD 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
-   1: 0100007F:A2C4 0100007F:1FBD 01 00000000:00000000 00:00000000 00000000  1001        0 2 1 0 20 4 30 10 -1
-   2: 0100007F:1FBD 0100007F:A2C4 01 00000000:00000000 00:00000000 00000000     7        0 3 1 0 20 4 30 10 -1
-";
-    const TABLE6: &str = "head
-   0: 00000000000000000000000001000000:A2C4 00000000000000000000000001000000:1FBD 01 0:0 0:0 0  1002 0 2
-   1: 0000000000000000FFFF00000100007F:A2C5 0000000000000000FFFF00000100007F:1FBD 01 0:0 0:0 0  1003 0 2
-";
-
-    fn at(text: &str) -> SocketAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn the_uid_is_in_the_row_of_the_clients_end() {
-        assert_eq!(
-            find_owner_uid(TABLE, at("127.0.0.1:41668"), at("127.0.0.1:8125")),
-            Some(1001)
-        );
-        assert_eq!(
-            find_owner_uid(TABLE, at("[::ffff:127.0.0.1]:41668"), at("127.0.0.1:8125")),
-            Some(1001)
-        );
-        assert_eq!(
-            find_owner_uid(TABLE, at("127.0.0.1:41669"), at("127.0.0.1:8125")),
-            None
-        );
-        assert_eq!(
-            find_owner_uid(TABLE6, at("[::1]:41668"), at("[::1]:8125")),
-            Some(1002)
-        );
-        assert_eq!(
-            find_owner_uid(TABLE6, at("127.0.0.1:41669"), at("127.0.0.1:8125")),
-            Some(1003)
-        );
-        assert_eq!(
-            find_owner_uid("nonsense\n1 2 3\n: : :", at("[::1]:1"), at("[::1]:2")),
-            None
-        );
-    }
-
-    #[test]
-    fn a_closed_socket_has_no_owner() {
-        let row = |state: &str, inode: u32| {
-            format!("head\n 1: 0100007F:A2C4 0100007F:1FBD {state} 0:0 0:0 0 0 0 {inode}\n")
-        };
-        let owner =
-            |table: &str| find_owner_uid(table, at("127.0.0.1:41668"), at("127.0.0.1:8125"));
-        assert_eq!(owner(&row("01", 7)), Some(0), "root itself");
-        // FIN_WAIT, TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING, SYN_RECV; and an orphan.
-        for state in ["02", "03", "04", "05", "06", "07", "08", "09", "0B", "0C"] {
-            assert_eq!(owner(&row(state, 7)), None, "{state}");
-        }
-        assert_eq!(owner(&row("01", 0)), None);
-    }
 
     #[tokio::test]
     async fn a_client_that_has_gone_is_not_confirmed() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -34,6 +34,7 @@ use crate::net::authority::{Authority, Scheme};
 use crate::net::ca::CaError;
 use crate::net::drain::{Drain, DrainGuard, Phase};
 use crate::net::entrypoint::framing_stream::{FoundFault, FramingStream};
+use crate::net::entrypoint::half_close_stream::{HalfCloseStream, HangupSign};
 use crate::net::entrypoint::origin::ConnectionOrigin;
 use crate::net::entrypoint::prefixed_stream::PrefixedStream;
 use crate::net::entrypoint::response::ResponseBody;
@@ -141,7 +142,7 @@ pub(super) fn serve_http<C: RequestHandler, S: Stream>(
         let origin = context.origin.clone();
         let handler = Arc::clone(&shared.handler);
         let fault = FoundFault::default();
-        let stream = guard_stream(stream, &limits, &idle_timer, &fault);
+        let stream = guard_stream(stream, &shared, &context, &fault);
         // A connection that comes this late gets one response, a rejection, before it is closed.
         let is_late = drain.phase() == Phase::Closing;
         let service = TowerToHyperService::new(build_service(shared, context));
@@ -167,20 +168,25 @@ pub(super) fn serve_http<C: RequestHandler, S: Stream>(
     })
 }
 
-/// Below HTTP: ends a connection that is too slow, and one whose framing is ambiguous.
-fn guard_stream<S: Stream>(
+/// Below HTTP: ends a connection that is too slow, and one whose framing is ambiguous; lets a client that has
+/// only ended its side read its answer.
+fn guard_stream<C, S: Stream>(
     stream: S,
-    limits: &Limits,
-    idle_timer: &IdleTimer,
+    shared: &ListenerShared<C>,
+    context: &ConnectionContext,
     fault: &FoundFault,
-) -> FramingStream<TimeoutStream<S>> {
+) -> HalfCloseStream<S> {
+    let limits = &shared.setup.limits;
+    let idle_timer = &context.idle_timer;
     let timed = TimeoutStream::new(
         stream,
         idle_timer.clone(),
         limits.client_timeout,
         limits.idle_timeout,
     );
-    FramingStream::new(timed, fault.clone())
+    let framed = FramingStream::new(timed, fault.clone());
+    let sign = HangupSign::of(&context.peer, &context.origin, &shared.socket_owners);
+    HalfCloseStream::new(framed, idle_timer.clone(), limits.idle_timeout, sign)
 }
 
 /// Reports a denial before a request line was read. Inside of a CONNECT it is for the host that the CONNECT named.
@@ -263,12 +269,15 @@ fn build_service<C: RequestHandler>(
             PROXY_AUTHORIZATION,
         ]))
         .service_fn(move |request: Request<Incoming>| {
+            // A CONNECT becomes a tunnel, and what it answers needs nobody who reads.
+            let is_tunnel = *request.method() == Method::CONNECT;
+            let answering = (!is_tunnel).then(|| context.idle_timer.mark_answering());
             let busy = context.idle_timer.mark_busy();
             let shared = Arc::clone(&shared);
             let context = context.clone();
             async move {
                 let response: Response<ResponseBody> = shared.respond(&context, request).await;
-                drop(busy);
+                drop((answering, busy));
                 Ok::<_, Infallible>(response)
             }
         })

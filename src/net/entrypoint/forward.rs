@@ -65,8 +65,7 @@ pub(super) async fn forward<C: RequestHandler>(
         .await
         .map_err(|error| no_answer(&error, &far, &target, limit))?;
     screen::strip_framing(response.headers_mut());
-    let busy = context.idle_timer.mark_busy();
-    Ok(response.map(|body| Either::Right(ForwardedBody::new(body, busy))))
+    Ok(response.map(|body| Either::Right(ForwardedBody::new(body, &context.idle_timer))))
 }
 
 fn bad_gateway(target: &Authority, why: &str) -> Rejected {

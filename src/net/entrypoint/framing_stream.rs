@@ -42,6 +42,11 @@ impl<S> FramingStream<S> {
         }
     }
 
+    /// Whether every request that was begun is complete and sound.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.found.get().is_none() && self.scanner.is_between_requests()
+    }
+
     fn read_ending(&mut self, buf: &mut ReadBuf<'_>) {
         let many = self.ending.len().min(buf.remaining());
         if let Some((now, later)) = self.ending.split_at_checked(many) {

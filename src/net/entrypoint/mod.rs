@@ -5,6 +5,7 @@
 mod connection;
 pub(crate) mod forward;
 mod framing_stream;
+mod half_close_stream;
 mod origin;
 pub(crate) mod prefixed_stream;
 pub(crate) mod request;
@@ -29,6 +30,7 @@ use crate::net::peer::Peer;
 use crate::net::resolver::Resolver;
 use crate::net::server::{ConnectionService, Stream};
 use crate::net::settings::Limits;
+use crate::net::socket_table::SocketOwners;
 use crate::telemetry::{ConnectionDenialReason, OpenConnections};
 use crate::tls;
 
@@ -172,6 +174,7 @@ struct ListenerShared<C> {
     /// The memory for the bodies of requests.
     request_bytes: ByteBudget,
     resolver: Resolver,
+    socket_owners: Arc<SocketOwners>,
     tls_client: OnceLock<Option<Arc<ClientConfig>>>,
 }
 
@@ -203,6 +206,7 @@ impl<C: RequestHandler> ProxyService<C> {
             lingering: Arc::new(Semaphore::new(MAX_LINGERING)),
             request_bytes,
             resolver: Resolver::default(),
+            socket_owners: Arc::default(),
             tls_client: OnceLock::new(),
         }))
     }

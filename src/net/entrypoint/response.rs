@@ -12,19 +12,24 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use crate::diagnosis::{Denial, DenialReason, DeniedClient};
 use crate::dialect::Reply;
 use crate::net::entrypoint::HandlerReply;
-use crate::net::entrypoint::timeout_stream::BusyGuard;
+use crate::net::entrypoint::timeout_stream::{AnswerGuard, BusyGuard, IdleTimer};
 use crate::net::screen;
 
-/// The body of another host's response. The client's connection counts as busy until it ends.
+/// The body of another host's response. The client's connection is busy, and owes an answer, until it ends.
 #[derive(Debug)]
 pub(super) struct ForwardedBody {
     body: Incoming,
     _busy: BusyGuard,
+    _answering: AnswerGuard,
 }
 
 impl ForwardedBody {
-    pub(super) fn new(body: Incoming, busy: BusyGuard) -> Self {
-        Self { body, _busy: busy }
+    pub(super) fn new(body: Incoming, idle_timer: &IdleTimer) -> Self {
+        Self {
+            body,
+            _busy: idle_timer.mark_busy(),
+            _answering: idle_timer.mark_answering(),
+        }
     }
 }
 

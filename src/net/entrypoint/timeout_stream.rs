@@ -22,22 +22,45 @@ pub(super) struct IdleTimer(Arc<IdleTimerState>);
 #[derive(Debug, Default)]
 struct IdleTimerState {
     active_requests: AtomicUsize,
+    /// Answers that are being made; a CONNECT becomes a tunnel and has none.
+    owed_answers: AtomicUsize,
     /// How many requests have begun; a short one may begin and end between two reads.
     started_requests: AtomicUsize,
     head_timed_out: AtomicBool,
     /// The client closed the connection and had sent nothing.
     closed_unused: AtomicBool,
+    /// The connection was idle for too long.
+    idled_out: AtomicBool,
 }
 
 /// A request is being served, or the connection has become a tunnel: no timer runs until this is dropped.
 #[derive(Debug)]
 pub(super) struct BusyGuard(Arc<IdleTimerState>);
 
+/// An answer is being made; dropped when its last part is there.
+#[derive(Debug)]
+pub(super) struct AnswerGuard(Arc<IdleTimerState>);
+
 impl IdleTimer {
     pub(super) fn mark_busy(&self) -> BusyGuard {
         self.0.active_requests.fetch_add(1, Ordering::SeqCst);
         self.0.started_requests.fetch_add(1, Ordering::SeqCst);
         BusyGuard(Arc::clone(&self.0))
+    }
+
+    pub(super) fn mark_answering(&self) -> AnswerGuard {
+        self.0.owed_answers.fetch_add(1, Ordering::SeqCst);
+        AnswerGuard(Arc::clone(&self.0))
+    }
+
+    /// Whether an answer is being made.
+    pub(super) fn owes_answer(&self) -> bool {
+        self.0.owed_answers.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether the connection ended because it was idle for too long.
+    pub(super) fn idled_out(&self) -> bool {
+        self.0.idled_out.load(Ordering::SeqCst)
     }
 
     fn is_busy(&self) -> bool {
@@ -58,6 +81,12 @@ impl IdleTimer {
 impl Drop for BusyGuard {
     fn drop(&mut self) {
         self.0.active_requests.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for AnswerGuard {
+    fn drop(&mut self) {
+        self.0.owed_answers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -230,6 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutStream<S> {
             }
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        self.idle_timer.0.idled_out.store(true, Ordering::SeqCst);
         Poll::Ready(Ok(()))
     }
 }

@@ -137,6 +137,11 @@ impl FramingScanner {
         matches!(self.position, Position::RequestLine | Position::Header)
     }
 
+    /// Whether every request that was begun is complete.
+    pub fn is_between_requests(&self) -> bool {
+        self.position == Position::RequestLine && self.line.length == 0 && !self.line.after_cr
+    }
+
     fn leave_data(&mut self) {
         match self.position {
             Position::Body(0) => self.position = Position::RequestLine,
