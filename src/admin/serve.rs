@@ -30,6 +30,8 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // A client that has ended its side still reads.
+        .half_close(true)
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);

@@ -218,6 +218,8 @@ impl ConnectionService for Control {
         let is_late = drain.phase() > Phase::Serving;
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            // A client that has ended its side still reads, and a command runs to its end.
+            .half_close(true)
             .header_read_timeout(READ_TIMEOUT)
             .keep_alive(!is_late && place.is_some())
             .serve_connection(TokioIo::new(stream), service);

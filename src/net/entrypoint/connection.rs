@@ -14,14 +14,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tower::{Service, ServiceBuilder};
+use tower::{Service, ServiceBuilder, ServiceExt as _};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{
     MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
@@ -145,7 +145,7 @@ pub(super) fn serve_http<C: RequestHandler, S: Stream>(
         let stream = guard_stream(stream, &shared, &context, &fault);
         // A connection that comes this late gets one response, a rejection, before it is closed.
         let is_late = drain.phase() == Phase::Closing;
-        let service = TowerToHyperService::new(build_service(shared, context));
+        let service = mark_requests(build_service(shared, context), idle_timer.clone());
         let mut connection = std::pin::pin!(
             http_builder(&limits)
                 .keep_alive(!is_late)
@@ -269,18 +269,43 @@ fn build_service<C: RequestHandler>(
             PROXY_AUTHORIZATION,
         ]))
         .service_fn(move |request: Request<Incoming>| {
-            // A CONNECT becomes a tunnel, and what it answers needs nobody who reads.
-            let is_tunnel = *request.method() == Method::CONNECT;
-            let answering = (!is_tunnel).then(|| context.idle_timer.mark_answering());
-            let busy = context.idle_timer.mark_busy();
             let shared = Arc::clone(&shared);
             let context = context.clone();
             async move {
                 let response: Response<ResponseBody> = shared.respond(&context, request).await;
-                drop((answering, busy));
                 Ok::<_, Infallible>(response)
             }
         })
+}
+
+/// The service for the HTTP library, which reads on before it polls a request: the connection is busy as soon
+/// as the library has a request.
+fn mark_requests<B: hyper::body::Body, S>(
+    service: S,
+    idle_timer: IdleTimer,
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = Response<B>,
+    Error = Infallible,
+    Future: Send,
+>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send,
+{
+    service_fn(move |request: Request<Incoming>| {
+        let busy = idle_timer.mark_busy();
+        // A CONNECT becomes a tunnel.
+        let is_answered = *request.method() != Method::CONNECT;
+        let answering = is_answered.then(|| idle_timer.mark_answering());
+        let response = service.clone().oneshot(request);
+        async move {
+            let response = response.await;
+            drop((busy, answering));
+            response
+        }
+    })
 }
 
 /// The message may have been sent before the panic. The panic's text may hold a secret, so it is dropped.

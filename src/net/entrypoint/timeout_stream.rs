@@ -179,13 +179,13 @@ impl<S> TimeoutStream<S> {
     }
 
     /// A read on an idle connection begins a head, or is the end of the connection.
-    fn note_read(&mut self, has_data: bool, requests: usize) {
+    fn note_read(&mut self, has_data: bool) {
         if self.state != ReadState::Idle {
             return;
         }
         if has_data {
             self.enter_state(ReadState::Head);
-        } else if requests == 0 {
+        } else if self.seen_requests == 0 {
             self.idle_timer
                 .0
                 .closed_unused
@@ -212,6 +212,24 @@ impl<S> TimeoutStream<S> {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// Whether a request has ended since the last call, and no other is being served: then the idle time begins.
+    fn begin_idle(&mut self) -> bool {
+        let started = self.idle_timer.0.started_requests.load(Ordering::SeqCst);
+        let begins = started != self.seen_requests && !self.idle_timer.is_busy();
+        if begins {
+            self.seen_requests = started;
+            self.enter_state(ReadState::Idle);
+        }
+        begins
+    }
+
+    /// The library need not read again after a response: the timer must wake it.
+    fn arm_idle_timer(&mut self, cx: &mut Context<'_>) {
+        if self.begin_idle() {
+            let _ = self.timer.as_mut().poll(cx);
+        }
+    }
+
     fn enter_state(&mut self, state: ReadState) {
         let wait = match state {
             ReadState::Idle => self.idle_timeout,
@@ -229,18 +247,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutStream<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let busy = self.idle_timer.is_busy();
-        let calls = self.idle_timer.0.started_requests.load(Ordering::SeqCst);
-        if !busy && calls != self.seen_requests {
-            self.seen_requests = calls;
-            self.enter_state(ReadState::Idle);
-        }
+        self.begin_idle();
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         if busy {
             return polled;
         }
         if polled.is_ready() {
-            self.note_read(buf.filled().len() > before, calls);
+            self.note_read(buf.filled().len() > before);
             return polled;
         }
         ready!(self.timer.as_mut().poll(cx));
@@ -271,6 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.arm_idle_timer(cx);
         self.limit_write(written, cx)
     }
 
@@ -295,6 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.arm_idle_timer(cx);
         self.limit_write(written, cx)
     }
 

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod ends;
+mod half_close;
 mod inside;
 mod slots;
 mod ways;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -21,6 +22,9 @@ use crate::clock::SystemClock;
 use crate::diagnosis::{ClientKind, DenialReason};
 use crate::net::ca::{Ca, CaConstraints, CaCreateMode, create};
 use crate::net::settings::CaSettings;
+
+/// More than the buffers of a connection hold.
+const LARGE_REPLY: usize = 16 << 20;
 
 /// What the entrypoints reported to the handler.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,11 +69,10 @@ impl RequestHandler for FakeHandler {
         headers.insert("x-sms-sidecar-provider", "one".parse().unwrap());
         headers.insert("transfer-encoding", "chunked".parse().unwrap());
         headers.insert("content-length", "999".parse().unwrap());
-        let mut body = format!("received {} bytes", arrival.request.body.len());
-        if arrival.request.path == "/large" {
-            body = body.repeat(10_000);
-        }
-        let body = Bytes::from(body);
+        let body = match arrival.request.path.as_str() {
+            "/large" => Bytes::from(vec![b'x'; LARGE_REPLY]),
+            _ => Bytes::from(format!("received {} bytes", arrival.request.body.len())),
+        };
         let is_denied = arrival.request.path == "/denied";
         self.arrivals.send(arrival).unwrap();
         let reply = Reply {
