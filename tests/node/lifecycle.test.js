@@ -7,8 +7,8 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 
-import { delivered, eventually, sendAs, stage } from './lib/stage.js';
-import { authority, cli, cliMeanwhile, folder, freePort, get } from './lib/sidecar.js';
+import { MESSAGES, delivered, eventually, sendAs, stage } from './lib/stage.js';
+import { authority, cli, cliMeanwhile, folder, freePort, get, sidecar } from './lib/sidecar.js';
 import { toml } from './lib/toml.js';
 
 test('pause takes a provider out of rotation, resume puts it back', async (t) => {
@@ -43,6 +43,45 @@ test('send uses the running pipeline, and prints the result or what to do', asyn
     assert.match(wrong.stderr, new RegExp(option));
   }
 });
+
+/** Writes one send as raw HTTP to a fresh connection; `received` resolves with all that comes back. */
+function rawSend(target) {
+  const [at, { auth, headers, body }] = MESSAGES.playmobile();
+  const socket = net.connect({ ...target, allowHalfOpen: true });
+  const lines = [`POST /playmobile${at} HTTP/1.1`, 'Host: 127.0.0.1', `Authorization: Basic ${Buffer.from(auth.join(':')).toString('base64')}`,
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`), `Content-Length: ${Buffer.byteLength(body)}`];
+  socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`);
+  const received = (async () => { let text = ''; for await (const part of socket) text += part; return text; })();
+  received.catch(() => {});
+  return { socket, received };
+}
+
+for (const kind of ['TCP', 'unix']) {
+  test(`${kind}: a backend that has ended its side gets its answer, and none is sent for one that has gone`, async (t) => {
+    const made = await stage(t, { start: false });
+    const proxy = await sidecar(t, made.at, { ...made.config, listen: { unix: path.join(made.at, 'entrypoint.sock') } });
+    const { playmobile, twilio } = made.fakes;
+    const target = kind === 'TCP' ? { host: '127.0.0.1', port: new URL(proxy.url).port } : { path: proxy.listen.unix };
+    const open = () => proxy.metric('connections_open');
+    for (const leaves of [false, true]) {
+      let release;
+      const gate = new Promise((resolve) => { release = resolve; });
+      playmobile.reset().misbehave(() => ({ gate, reject: 'account-suspended' }));
+      twilio.reset();
+      cli('resume', 'playmobile', '--config', proxy.file);
+      const { socket, received } = rawSend(target);
+      await playmobile.seen(1);
+      socket.end();
+      if (leaves) socket.destroy();
+      if (leaves) await eventually(async () => await open() === 0);
+      else assert.equal(await open(), 1);
+      release();
+      if (leaves) await eventually(async () => await proxy.metric('requests_total', { result: 'not-sent' }) === 1);
+      else assert.match(await received, /^HTTP\/1\.1 200 /);
+      assert.equal(twilio.delivered.length, leaves ? 0 : 1);
+    }
+  });
+}
 
 /** Waits until answers carry `Connection: close`: the first sign of a drain. */
 async function draining(proxy) {

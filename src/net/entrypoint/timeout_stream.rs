@@ -225,8 +225,8 @@ impl<S> TimeoutStream<S> {
 
     /// The library need not read again after a response: the timer must wake it.
     fn arm_idle_timer(&mut self, cx: &mut Context<'_>) {
-        if self.begin_idle() {
-            let _ = self.timer.as_mut().poll(cx);
+        if self.begin_idle() && self.timer.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
         }
     }
 
