@@ -45,8 +45,8 @@ test('send uses the running pipeline, and prints the result or what to do', asyn
 });
 
 /** Writes one send as raw HTTP to a fresh connection; `received` resolves with all that comes back. */
-function rawSend(target) {
-  const [at, { auth, headers, body }] = MESSAGES.playmobile();
+function rawSend(target, text) {
+  const [at, { auth, headers, body }] = MESSAGES.playmobile({ text });
   const socket = net.connect({ ...target, allowHalfOpen: true });
   const lines = [`POST /playmobile${at} HTTP/1.1`, 'Host: 127.0.0.1', `Authorization: Basic ${Buffer.from(auth.join(':')).toString('base64')}`,
     ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`), `Content-Length: ${Buffer.byteLength(body)}`];
@@ -69,7 +69,7 @@ for (const kind of ['TCP', 'unix']) {
       playmobile.reset().misbehave(() => ({ gate, reject: 'account-suspended' }));
       twilio.reset();
       cli('resume', 'playmobile', '--config', proxy.file);
-      const { socket, received } = rawSend(target);
+      const { socket, received } = rawSend(target, `Kod: ${leaves}`);
       await playmobile.seen(1);
       socket.end();
       if (leaves) socket.destroy();
