@@ -186,7 +186,7 @@ fn guard_stream<C, S: Stream>(
     );
     let framed = FramingStream::new(timed, fault.clone());
     let sign = HangupSign::of(&context.peer, &context.origin, &shared.socket_owners);
-    HalfCloseStream::new(framed, idle_timer.clone(), limits.idle_timeout, sign)
+    HalfCloseStream::new(framed, idle_timer.clone(), sign)
 }
 
 /// Reports a denial before a request line was read. Inside of a CONNECT it is for the host that the CONNECT named.

@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::sleep;
 
 use crate::net::entrypoint::framing_stream::FramingStream;
 use crate::net::entrypoint::origin::ConnectionOrigin;
@@ -81,22 +81,15 @@ impl HangupSign {
 /// Whether the client's input has ended.
 enum InputEnd {
     NotReached,
-    /// Not passed on yet.
-    Held(HeldEnd),
+    /// Not passed on until the sign is there.
+    Held(Pin<Box<dyn Future<Output = ()> + Send>>),
     PassedOn,
-}
-
-struct HeldEnd {
-    hangup: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// How long an answer that is complete may wait for the client to read it.
-    unread: Pin<Box<Sleep>>,
 }
 
 /// A stream that holds the end of its input back while it owes an answer.
 pub(super) struct HalfCloseStream<S> {
     inner: FramingStream<TimeoutStream<S>>,
     idle_timer: IdleTimer,
-    idle_timeout: Duration,
     sign: HangupSign,
     end: InputEnd,
     /// Whether nothing of an answer is on its way through this stream.
@@ -113,13 +106,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HalfCloseStream<S> {
     pub(super) fn new(
         inner: FramingStream<TimeoutStream<S>>,
         idle_timer: IdleTimer,
-        idle_timeout: Duration,
         sign: HangupSign,
     ) -> Self {
         Self {
             inner,
             idle_timer,
-            idle_timeout,
             sign,
             end: InputEnd::NotReached,
             is_flushed: true,
@@ -133,17 +124,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HalfCloseStream<S> {
             && !self.idle_timer.idled_out()
     }
 
-    fn hold(&self) -> InputEnd {
-        InputEnd::Held(HeldEnd {
-            hangup: Box::pin(self.sign.clone().wait()),
-            unread: Box::pin(sleep(self.idle_timeout)),
-        })
-    }
-
-    /// Ready when the end is to be passed on: the client has its answer, has gone, or does not read.
+    /// Ready when the end is to be passed on: the client has its answer, or has gone.
     fn poll_release(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_owed = self.owes_answer();
-        let InputEnd::Held(held) = &mut self.end else {
+        let InputEnd::Held(hangup) = &mut self.end else {
             return Poll::Ready(());
         };
         let has_failed = matches!(self.sign, HangupSign::FailedWrite)
@@ -154,13 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HalfCloseStream<S> {
         if !is_owed || has_failed {
             return Poll::Ready(());
         }
-        if self.idle_timer.owes_answer() {
-            let unread_from_now = Instant::now() + self.idle_timeout;
-            held.unread.as_mut().reset(unread_from_now);
-        } else if held.unread.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        held.hangup.as_mut().poll(cx)
+        hangup.as_mut().poll(cx)
     }
 }
 
@@ -176,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HalfCloseStream<S> {
             if buf.filled().len() > before || !self.owes_answer() {
                 return Poll::Ready(Ok(()));
             }
-            self.end = self.hold();
+            self.end = InputEnd::Held(Box::pin(self.sign.clone().wait()));
         }
         ready!(self.poll_release(cx));
         self.end = InputEnd::PassedOn;

@@ -5,6 +5,7 @@ use tokio::net::UnixStream;
 use super::*;
 
 const HOLD: &str = "POST /hold HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
+const UNTIL_LEFT: &str = "GET /until-left HTTP/1.1\r\nHost: x\r\n\r\n";
 const LARGE: &str = "GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
 const PLAIN: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -31,10 +32,9 @@ impl EntrypointFixture {
         ]
     }
 
-    /// Waits until this many requests wait for their release.
+    /// Waits until the handler has this many requests.
     async fn held(&self, many: usize) {
-        // The handler has a receiver too.
-        while self.release.receiver_count() <= many {
+        while self.drain.requests_in_flight() < many {
             tokio::task::yield_now().await;
         }
     }
@@ -124,9 +124,9 @@ async fn a_large_answer_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_reads_is_dropped_after_the_idle_time() {
+async fn an_answer_that_nobody_reads_is_dropped_in_time() {
     let fixture = EntrypointFixture::with_limits(Limits {
-        idle_timeout: Duration::from_millis(200),
+        client_timeout: Duration::from_millis(200),
         ..limits()
     });
     for ends in [false, true] {
@@ -191,7 +191,7 @@ async fn a_client_that_closes_has_hung_up() {
         let mut fixture = crowded();
         let mut wires = fixture.connect_both().await;
         for wire in &mut wires {
-            wire.send(HOLD).await;
+            wire.send(UNTIL_LEFT).await;
         }
         fixture.held(2).await;
         if ends_first {
@@ -203,14 +203,12 @@ async fn a_client_that_closes_has_hung_up() {
     }
 }
 
-/// The connections end before their requests do, and each request sees it.
+/// Waits until the handler has seen that the clients of its requests have gone.
 async fn hung_up(fixture: &mut EntrypointFixture, many: usize) {
-    fixture.slots_free().await;
-    fixture.release.send(true).unwrap();
     let mut seen = 0;
     while seen < many {
         let arrival = fixture.arrivals.recv().await.unwrap();
-        if arrival.request.path == "/hold" {
+        if arrival.request.path == "/until-left" {
             assert!(arrival.connection.is_disconnected());
             seen += 1;
         }
@@ -221,7 +219,7 @@ async fn hung_up(fixture: &mut EntrypointFixture, many: usize) {
 async fn a_reset_is_a_hangup() {
     let mut fixture = crowded();
     let mut wire = fixture.connect_tcp().await;
-    wire.send(HOLD).await;
+    wire.send(UNTIL_LEFT).await;
     fixture.held(1).await;
     wire.0.set_zero_linger().unwrap();
     drop(wire);
@@ -240,8 +238,8 @@ async fn on_another_machine_and_inside_unix_the_end_is_a_hangup() {
         .send("CONNECT ours.test:80 HTTP/1.1\r\nHost: x\r\n\r\n")
         .await;
     inside.head().await;
-    far.send(HOLD).await;
-    inside.send(&HOLD.replace(": x", ": ours.test")).await;
+    far.send(UNTIL_LEFT).await;
+    inside.send(&UNTIL_LEFT.replace(": x", ": ours.test")).await;
     fixture.held(2).await;
     far.end().await;
     inside.end().await;

@@ -65,6 +65,9 @@ impl RequestHandler for FakeHandler {
                 .await
                 .unwrap();
         }
+        if arrival.request.path == "/until-left" {
+            arrival.connection.disconnected_or_draining().await;
+        }
         let mut headers = HeaderMap::new();
         headers.insert("x-sms-sidecar-provider", "one".parse().unwrap());
         headers.insert("transfer-encoding", "chunked".parse().unwrap());
