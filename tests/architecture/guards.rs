@@ -36,6 +36,16 @@ const GUARDS: &[Guard] = &[
         allowed: &[],
         reason: "foreign JSON is read by `parse_limit::read_json`, which bounds its values",
     },
+    Guard {
+        text: "unbounded_channel",
+        allowed: &[],
+        reason: "every queue is bounded; use `mpsc::channel`",
+    },
+    Guard {
+        text: "collect().await",
+        allowed: &["src/proxy/control.rs", "src/cli/http_client.rs"],
+        reason: "a body is read within a limit; use a `BodyBuffer`, or `Limited` for one that is not a message",
+    },
 ];
 
 /// The rooms that may read JSON without a limit: the limit itself, the parser that checks it for every format, a file

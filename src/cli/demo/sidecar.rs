@@ -14,13 +14,15 @@ use tokio::sync::mpsc;
 
 use crate::cli::child::send_signal;
 
+/// Lines of the log that wait to be read; the sidecar itself drops what its reader does not take.
+const MAX_LINES: usize = 1024;
 /// How long to wait for a line of the log.
 const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The process and its log.
 pub(super) struct SidecarProcess {
     child: Child,
-    lines: mpsc::UnboundedReceiver<Value>,
+    lines: mpsc::Receiver<Value>,
 }
 
 impl SidecarProcess {
@@ -39,7 +41,7 @@ impl SidecarProcess {
             .stderr
             .take()
             .context("the sidecar's log cannot be read")?;
-        let (send, lines) = mpsc::unbounded_channel();
+        let (send, lines) = mpsc::channel(MAX_LINES);
         tokio::spawn(read_log(stderr, send));
         let mut sidecar = Self { child, lines };
         sidecar.read_until("started").await?;
@@ -85,11 +87,11 @@ impl SidecarProcess {
 }
 
 /// Sends each line of the log, until the process ends or the receiver is gone.
-async fn read_log(stderr: ChildStderr, send: mpsc::UnboundedSender<Value>) {
+async fn read_log(stderr: ChildStderr, send: mpsc::Sender<Value>) {
     let mut text = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = text.next_line().await {
         let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
-        if send.send(value).is_err() {
+        if send.send(value).await.is_err() {
             return;
         }
     }
