@@ -434,7 +434,7 @@ fn every_form(four: &str) -> Vec<IpAddr> {
 #[test]
 fn an_address_is_judged_alike_in_every_form() {
     let own = ["10.1.1.1:7000".parse().unwrap()];
-    for (four, port, local, verdict) in [
+    for (four, port, local, expected) in [
         ("169.254.1.1", 80, true, "metadata"),
         ("100.100.100.200", 80, true, "metadata"),
         ("168.63.129.16", 80, true, "metadata"),
@@ -462,7 +462,7 @@ fn an_address_is_judged_alike_in_every_form() {
                 Err(ScreenError::PrivateAddress(_)) => "private",
                 Err(error) => panic!("{error}"),
             };
-            assert_eq!(found, verdict, "{four} as {ip}, local: {local}");
+            assert_eq!(found, expected, "{four} as {ip}, local: {local}");
         }
     }
 }

@@ -38,14 +38,14 @@ pub(super) struct UpstreamConnection {
     max_idle_time: Duration,
 }
 
-/// The bytes that a connection has carried.
+/// The bytes that a connection has transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CarriedBytes {
+pub(super) struct TransferCounts {
     read: u64,
     written: u64,
 }
 
-impl CarriedBytes {
+impl TransferCounts {
     /// Whether the provider has no byte of the request since `before`: none was written, or it had closed the
     /// connection. What it sent meanwhile may be its answer.
     fn is_untouched_since(self, before: Self, is_closed_unread: bool) -> bool {
@@ -70,19 +70,19 @@ impl UpstreamConnection {
     }
 
     /// A request begins; returns the bytes so far.
-    pub(super) fn start_request(&self) -> CarriedBytes {
+    pub(super) fn start_request(&self) -> TransferCounts {
         self.evidence.begin_request();
-        self.carried_bytes()
+        self.transfer_counts()
     }
 
     /// Whether the provider has no byte of the request that started at `before`.
-    pub(super) fn is_untouched_since(&self, before: CarriedBytes) -> bool {
-        self.carried_bytes()
+    pub(super) fn is_untouched_since(&self, before: TransferCounts) -> bool {
+        self.transfer_counts()
             .is_untouched_since(before, self.evidence.proves_unread())
     }
 
-    fn carried_bytes(&self) -> CarriedBytes {
-        CarriedBytes {
+    fn transfer_counts(&self) -> TransferCounts {
+        TransferCounts {
             read: self.counts.read(),
             written: self.counts.written(),
         }
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_request_is_untouched_if_none_of_it_left_or_if_it_met_the_close() {
-        let before = CarriedBytes {
+        let before = TransferCounts {
             read: 10,
             written: 20,
         };
@@ -206,7 +206,7 @@ mod tests {
             (12, 25, true, false),
             (12, 25, false, false),
         ] {
-            let now = CarriedBytes { read, written };
+            let now = TransferCounts { read, written };
             assert_eq!(
                 now.is_untouched_since(before, is_closed_unread),
                 is_untouched,
