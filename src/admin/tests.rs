@@ -285,6 +285,17 @@ async fn raw(request: &[u8]) -> String {
 }
 
 #[tokio::test]
+async fn a_client_that_has_ended_its_side_gets_its_answer() {
+    let mut socket = connect(&all());
+    let request = b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    socket.write_all(request).await.unwrap();
+    socket.shutdown().await.unwrap();
+    let mut reply = String::new();
+    socket.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
+}
+
+#[tokio::test]
 async fn head_responses_have_no_body_and_oversized_or_malformed_requests_are_rejected() {
     let page = raw(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert!(
