@@ -235,6 +235,10 @@ pub(super) struct RawProvider {
     /// How long one attempt may take.
     #[schemars(with = "PositiveDurationText", extend("default" = "3s"))]
     pub(super) timeout: Option<ConfigString>,
+    /// How long each step of opening a connection may take: TCP, the outbound proxy, TLS. Nothing is sent before, so a
+    /// message goes to the next provider at once.
+    #[schemars(with = "PositiveDurationText", extend("default" = "1s"))]
+    pub(super) connect_timeout: Option<ConfigString>,
     /// How long a connection is used for new requests; then the name is resolved again.
     #[schemars(with = "PositiveDurationText", extend("default" = "10m"))]
     pub(super) max_connection_age: Option<ConfigString>,

@@ -53,11 +53,16 @@ pub struct UpstreamSettings {
     pub proxy: Option<http::Uri>,
     /// The local address to bind.
     pub source_address: Option<IpAddr>,
+    /// How long each step of opening a connection may take.
+    pub connect_timeout: Duration,
     /// An older connection gets no further request, so that a changed DNS entry takes effect.
     pub max_connection_age: Duration,
 }
 
 impl UpstreamSettings {
+    /// The default of `connect_timeout`. A lost SYN is repeated after one second by the kernel; a new attempt repeats it
+    /// as well.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
     /// The default of `max_connection_age`.
     pub const MAX_CONNECTION_AGE: Duration = Duration::from_mins(10);
 }
@@ -69,6 +74,7 @@ impl Default for UpstreamSettings {
             insecure_http: false,
             proxy: None,
             source_address: None,
+            connect_timeout: Self::CONNECT_TIMEOUT,
             max_connection_age: Self::MAX_CONNECTION_AGE,
         }
     }
@@ -81,6 +87,7 @@ impl fmt::Debug for UpstreamSettings {
             .field("insecure_http", &self.insecure_http)
             .field("proxy", &self.proxy.as_ref().and_then(http::Uri::host))
             .field("source_address", &self.source_address)
+            .field("connect_timeout", &self.connect_timeout)
             .field("max_connection_age", &self.max_connection_age)
             .finish()
     }

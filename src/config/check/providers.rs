@@ -388,6 +388,11 @@ fn upstream(checker: &mut ConfigChecker<'_>, entry: &ProviderEntry<'_>) -> Upstr
         source_address: checker.parse_or(raw.outbound.source_address.as_ref(), None, |word| {
             values::source_address(word).map(Some)
         }),
+        connect_timeout: checker.parse_or(
+            raw.connect_timeout.as_ref(),
+            UpstreamSettings::CONNECT_TIMEOUT,
+            values::positive_duration,
+        ),
         max_connection_age: checker.parse_or(
             raw.max_connection_age.as_ref(),
             UpstreamSettings::MAX_CONNECTION_AGE,

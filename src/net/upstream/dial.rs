@@ -13,7 +13,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -93,20 +93,37 @@ impl Dialer {
         origin: &Authority,
         limit: Duration,
     ) -> Result<UpstreamConnection, DialError> {
+        let tcp = self.connect_tcp(self.first_hop(origin), limit).await?;
         let tcp = self
-            .through_proxy(
-                self.connect_tcp(self.first_hop(origin), limit).await?,
-                origin,
-            )
+            .within_connect_timeout("tunnel", origin, self.through_proxy(tcp, origin))
             .await?;
         let (tcp, evidence) = WatchedStream::new(tcp);
         match origin.scheme {
             Scheme::Http => http_handshake(tcp, evidence, origin).await,
             Scheme::Https => {
-                let tls = self.connect_tls(tcp, origin).await?;
+                let tls = self
+                    .within_connect_timeout("TLS handshake", origin, self.connect_tls(tcp, origin))
+                    .await?;
                 http_handshake(tls, evidence, origin).await
             }
         }
+    }
+
+    /// One step of opening a connection, within its limit.
+    async fn within_connect_timeout<T>(
+        &self,
+        step: &str,
+        origin: &Authority,
+        opening: impl Future<Output = Result<T, DialError>>,
+    ) -> Result<T, DialError> {
+        let limit = self.settings.connect_timeout;
+        timeout(limit, opening).await.unwrap_or_else(|_| {
+            let limit = limit.as_secs_f64();
+            let detail = format!(
+                "no {step} with {origin} within {limit} s; see if it can be reached from here, or raise `connect_timeout`"
+            );
+            Err(dial_error(Cause::Timeout, detail))
+        })
     }
 
     /// The first hop: the proxy of `outbound`, else the origin itself.
@@ -146,6 +163,7 @@ impl Dialer {
 
     async fn connect_tcp(&self, to: &Authority, limit: Duration) -> Result<TcpStream, DialError> {
         let addresses = self.resolve(to, limit * 2 / 3).await?;
+        let limit = limit.min(self.settings.connect_timeout);
         self.connect_any(to, addresses, limit).await
     }
 
@@ -174,7 +192,7 @@ impl Dialer {
             .collect())
     }
 
-    /// Tries one address after the other, so that a dead one cannot use up all the time.
+    /// Tries one address after the other, within `limit` for all, so that a dead one cannot use up all the time.
     pub(super) async fn connect_any(
         &self,
         to: &Authority,
@@ -182,6 +200,7 @@ impl Dialer {
         limit: Duration,
     ) -> Result<TcpStream, DialError> {
         let share = limit / u32::try_from(addresses.len().clamp(1, 3)).unwrap_or(1);
+        let deadline = Instant::now() + limit;
         let mut last = dial_error(
             Cause::Unreachable,
             format!(
@@ -190,7 +209,9 @@ impl Dialer {
             ),
         );
         for address in addresses {
-            match timeout(share, connect_from(address, self.settings.source_address)).await {
+            let until = deadline.min(Instant::now() + share);
+            let connecting = connect_from(address, self.settings.source_address);
+            match timeout_at(until, connecting).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::AddrNotAvailable => {
                     last = self.source_address_error(&error);

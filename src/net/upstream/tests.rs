@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -961,5 +961,46 @@ async fn a_connection_serves_no_longer_than_its_maximum_age() {
         let keep_alive = "Keep-Alive: timeout=60\r\n";
         let used = two_requests(&client, keep_alive, Duration::from_secs(pause)).await;
         assert_eq!(used, expected, "after {pause} s");
+    }
+}
+
+/// A service that answers no SYN, one that accepts and never answers TLS, and an outbound proxy that is mute: each is left
+/// long before the time of the whole exchange, and nothing was sent.
+#[tokio::test]
+async fn a_connection_that_does_not_open_is_left_after_its_own_limit() {
+    let full = TcpSocket::new_v4().unwrap();
+    full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = full.listen(1).unwrap();
+    let full_address = full.local_addr().unwrap();
+    let mut queued = Vec::new();
+    for _ in 0..4 {
+        // Beyond the queue the kernel drops each SYN.
+        let connecting = TcpStream::connect(full_address);
+        queued.extend(tokio::time::timeout(SECOND / 4, connecting).await.ok());
+    }
+    let mute = server(|_, stream| async move {
+        let _open = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let client_with = |proxy: Option<SocketAddr>| {
+        let settings = UpstreamSettings {
+            insecure_http: true,
+            connect_timeout: SECOND / 10,
+            proxy: proxy.map(|proxy| format!("http://{proxy}").parse().unwrap()),
+            ..UpstreamSettings::default()
+        };
+        UpstreamClient::new(settings, 1 << 16).unwrap()
+    };
+    for (scheme, to, proxy, words) in [
+        ("http", full_address, None, "no connection to"),
+        ("https", mute, None, "no TLS handshake with"),
+        ("https", mute, Some(mute), "no tunnel with"),
+    ] {
+        let exchange = client_with(proxy);
+        let exchange = exchange.exchange(post(scheme, to), 600 * SECOND);
+        let lost = exchange.await.unwrap_err();
+        assert_eq!(cause(&lost), ("unsent", Cause::Timeout), "{lost}");
+        assert!(lost.to_string().contains(words), "{lost}");
     }
 }
