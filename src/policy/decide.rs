@@ -38,10 +38,14 @@ pub fn next(
         elapsed,
         jitter_factor: random_fraction,
     };
-    let candidates =
-        (0..plan.accounts.len()).filter_map(|account| context.candidate(account, view(account)));
-    match candidates.min_by_key(|send| (send.delay, send.retry, send.account)) {
-        Some(send) => NextStep::Send {
+    let candidates = (0..plan.accounts.len()).filter_map(|account| {
+        let view = view(account);
+        Some((context.candidate(account, view)?, view.is_silent))
+    });
+    let preferred = candidates
+        .min_by_key(|(send, is_silent)| (send.delay, *is_silent, send.retry, send.account));
+    match preferred {
+        Some((send, _)) => NextStep::Send {
             account: send.account,
             delay: send.delay,
             trial: send.trial,

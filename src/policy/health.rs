@@ -228,6 +228,7 @@ impl Health {
             CredentialStatus::Usable
         };
         AccountSnapshot {
+            is_silent: false,
             admission: self.admission(now, offer),
             credential: previous.unwrap_or(offer.newest),
             can_retry: self.retry_budget >= 1.0,

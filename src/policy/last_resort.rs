@@ -112,6 +112,7 @@ mod tests {
             admission: admissions[account],
             credential: CredentialRevision::default(),
             can_retry: true,
+            is_silent: false,
             credential_status: match admissions[account] {
                 SendAdmission::Blocked { cause, .. } if cause.concern() == Concern::Credential => {
                     CredentialStatus::Suspected

@@ -5,6 +5,7 @@
 //! - [`next`]: one step of a request's loop. Plan, history, provider states and elapsed time in;
 //!   "send there" or "answer" out.
 //! - [`Health`]: the state of one provider, folded from its outcomes and probes.
+//! - [`Silence`]: whether a provider has stopped answering.
 //! - [`LastResortTrial`]: the one request that may try a route whose providers are all quarantined.
 //! - [`DedupTables`], [`IdMap`]: memory of earlier requests, bounded in entries and bytes.
 //! - [`BalanceHistory`]: how fast an account spends its balance.
@@ -22,6 +23,7 @@ mod last_resort;
 mod memory_limit;
 mod plan;
 mod route;
+mod silence;
 mod template;
 
 pub use balance_history::BalanceHistory;
@@ -40,6 +42,7 @@ pub use plan::{
     AccountSnapshot, Attempt, CredentialStatus, DeliveryPlan, NextStep, OnUnknown, PlannedAccount,
 };
 pub use route::{RouteCriteria, RouteInput, order_providers};
+pub use silence::Silence;
 pub use template::{
     ParsedTemplate, TemplateError, TemplateFault, TemplateMatch, Templates, TextTemplate,
 };

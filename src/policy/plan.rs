@@ -74,6 +74,8 @@ pub struct AccountSnapshot {
     pub can_retry: bool,
     /// What is known about the credential.
     pub credential_status: CredentialStatus,
+    /// It does not answer: another account is preferred.
+    pub is_silent: bool,
 }
 
 /// What is known about the credential that an attempt at an account presents.

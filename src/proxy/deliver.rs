@@ -187,8 +187,13 @@ impl Proxy {
             choice: self.health.credential_choice(runtime, step.trial),
             backend: &delivery.context.connection,
         };
+        let began = self.now();
+        self.health.begin_attempt(runtime, began);
         let mut result = runtime.attempt(&spec).await;
-        result.attempt.ended = self.now().since(started_at);
+        let now = self.now();
+        self.health
+            .end_attempt(runtime, began, result.outcome(), now);
+        result.attempt.ended = now.since(started_at);
         let diagnosis = self.diagnose(&result);
         if result.outcome().shows_working().is_some() {
             LastSendOutcome {

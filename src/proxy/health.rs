@@ -9,7 +9,8 @@ use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
 use crate::policy::{
     AccountSnapshot, Attempt, CredentialChoice, CredentialRevision, CredentialStatus, DeliveryPlan,
-    Health, HealthEvent, HealthState, LastResortTrial, NextStep, SendAdmission, next, result_cause,
+    Health, HealthEvent, HealthState, LastResortTrial, NextStep, SendAdmission, Silence, next,
+    result_cause,
 };
 use crate::provider::ProviderRuntime;
 use crate::secret::Version;
@@ -31,6 +32,7 @@ struct State {
     /// Why a provider is not healthy; kept after the rejection, for later reports.
     diagnoses: BTreeMap<ProviderId, Diagnosis>,
     last_resort_trials: BTreeMap<String, LastResortTrial>,
+    silences: BTreeMap<ProviderId, Silence>,
 }
 
 /// A provider's state as it was reported last.
@@ -119,6 +121,32 @@ impl HealthTracker {
     pub(super) fn cause(&self, input: &DecisionInput<'_>) -> Option<Cause> {
         let views = self.lock().views(input);
         result_cause(input.plan, input.attempts, |account| view(&views, account))
+    }
+
+    /// A send attempt at the provider begins.
+    pub(super) fn begin_attempt(&self, runtime: &ProviderRuntime, now: Moment) {
+        let mut state = self.lock();
+        let id = &runtime.provider.id;
+        if let Some(silence) = state.silences.get_mut(id) {
+            silence.begin(now);
+        } else {
+            let mut silence = Silence::default();
+            silence.begin(now);
+            state.silences.insert(id.clone(), silence);
+        }
+    }
+
+    /// The send attempt that began at `began` has ended.
+    pub(super) fn end_attempt(
+        &self,
+        runtime: &ProviderRuntime,
+        began: Moment,
+        outcome: &Outcome,
+        now: Moment,
+    ) {
+        if let Some(silence) = self.lock().silences.get_mut(&runtime.provider.id) {
+            silence.end(began, outcome, now);
+        }
     }
 
     /// Takes in the outcome of an attempt.
@@ -214,6 +242,7 @@ impl HealthTracker {
         for id in providers {
             state.health_by_provider.remove(id);
             state.diagnoses.remove(id);
+            state.silences.remove(id);
         }
     }
 
@@ -373,8 +402,13 @@ impl State {
             .providers
             .iter()
             .map(|runtime| {
-                self.health(runtime)
-                    .snapshot(input.now, runtime.credential_offer())
+                let silence = self.silences.get(&runtime.provider.id);
+                AccountSnapshot {
+                    is_silent: silence.is_some_and(|silence| silence.is_silent(input.now)),
+                    ..self
+                        .health(runtime)
+                        .snapshot(input.now, runtime.credential_offer())
+                }
             })
             .collect()
     }
@@ -382,6 +416,7 @@ impl State {
 
 fn view(views: &[AccountSnapshot], account: usize) -> AccountSnapshot {
     let no_account = AccountSnapshot {
+        is_silent: false,
         admission: SendAdmission::Blocked {
             cause: Cause::NoProvider,
             reopens_in: None,

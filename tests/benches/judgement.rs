@@ -294,6 +294,7 @@ fn plan(accounts: usize) -> DeliveryPlan {
 
 fn healthy() -> AccountSnapshot {
     AccountSnapshot {
+        is_silent: false,
         admission: SendAdmission::Allowed,
         credential: CredentialRevision::from(Version(1)),
         can_retry: true,

@@ -888,3 +888,39 @@ async fn an_address_that_the_service_has_left_is_named_with_its_successor() {
         assert_eq!(told.contains(moved), is_named, "{told}");
     }
 }
+
+/// Three people wait for a provider that has stopped answering; the others get their code from the next one, long before
+/// the first time limit has passed.
+#[tokio::test]
+async fn a_provider_that_has_stopped_answering_keeps_three_messages_and_no_more() {
+    let gate = Gate::closed();
+    let shut = gate.clone();
+    let a = Fake::open(move |_, _| takes().behind(&shut)).await;
+    let b = Fake::open(|_, _| takes()).await;
+    let config = provider("a", "plain", &a, "")
+        + &provider("b", "plain", &b, "")
+        + &route("a b", "deadline = \"2m\"\n");
+    let stage = Arc::new(Stage::open(&config.replace("\"2s\"", "\"60s\"")));
+    let mut waiting = Vec::new();
+    for text in ["kod 1", "kod 2", "kod 3"] {
+        let stage = Arc::clone(&stage);
+        waiting.push(tokio::spawn(async move { stage.send(text).await.status }));
+        a.wait_for_requests(waiting.len()).await;
+    }
+    stage.pass(Duration::from_secs(1));
+    for text in ["kod 4", "kod 5", "kod 6"] {
+        assert_eq!(stage.send(text).await.status, 202);
+    }
+    assert_eq!((a.count(), b.count()), (3, 3));
+
+    gate.open();
+    for waited in waiting {
+        assert_eq!(waited.await.unwrap(), 202);
+    }
+    assert_eq!(stage.send("kod 7").await.status, 202);
+    assert_eq!(
+        (a.count(), b.count()),
+        (4, 3),
+        "it is the first choice again"
+    );
+}

@@ -173,6 +173,7 @@ impl Simulation {
     fn view(&self, account: usize) -> AccountSnapshot {
         let now = self.now();
         AccountSnapshot {
+            is_silent: false,
             admission: now.admissions[account],
             credential: revision(self.version),
             can_retry: now.retry,
@@ -501,6 +502,7 @@ fn attempt(account: usize, outcome: Outcome) -> Attempt {
 
 fn open(version: u64) -> AccountSnapshot {
     AccountSnapshot {
+        is_silent: false,
         admission: SendAdmission::Allowed,
         credential: revision(version),
         can_retry: true,
@@ -1139,4 +1141,34 @@ fn a_due_trial_of_the_newest_is_the_first_attempt_only() {
     };
     assert!(is_trial(&[]));
     assert!(!is_trial(&[rejected(0, Cause::ProviderFault)]));
+}
+
+#[test]
+fn a_silent_account_waits_for_no_message_that_another_takes() {
+    let both = plan(OnUnknown::Failover);
+    let alone = DeliveryPlan {
+        accounts: both.accounts[..1].to_vec(),
+        ..both.clone()
+    };
+    let silent = |account: usize| AccountSnapshot {
+        is_silent: account == 0,
+        ..open(1)
+    };
+    let step = next(&both, &[], silent, ms(0), 0.5);
+    assert_eq!(step, send(1, 0, false));
+    let step = next(&alone, &[], silent, ms(0), 0.5);
+    assert_eq!(step, send(0, 0, false), "alone it is better than nothing");
+    let throttled = |account: usize| AccountSnapshot {
+        admission: if account == 0 {
+            SendAdmission::Allowed
+        } else {
+            SendAdmission::Blocked {
+                cause: Cause::Throttled,
+                reopens_in: Some(ms(1_000)),
+            }
+        },
+        ..silent(account)
+    };
+    let step = next(&both, &[], throttled, ms(0), 0.5);
+    assert_eq!(step, send(0, 0, false), "rather than wait");
 }
