@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server as Pingora};
 use pingora_core::services::listening::Service;
@@ -128,6 +129,8 @@ impl Server {
             grace_period_seconds: Some(0),
             graceful_shutdown_timeout_seconds: Some(1),
             work_stealing: false,
+            // Otherwise a thread of pingora's own wakes a hundred times a second, for timers that we do not use.
+            fast_timeout_to_tokio_threshold_seconds: Some(0),
             ..ServerConf::default()
         };
         let worker_threads = thread::available_parallelism()
@@ -176,7 +179,9 @@ impl Server {
         } else {
             1
         });
-        service.add_tcp(&address.to_string());
+        // hyper has its own buffers; pingora's would take 65 KiB more for each connection.
+        let unbuffered = L4BufferSettings::unbuffered();
+        service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(unbuffered));
         self.pingora.add_service(service);
         self.reserved.push(ReservedAddress {
             name: name.to_owned(),
