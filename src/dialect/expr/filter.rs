@@ -250,6 +250,12 @@ fn without_country_prefix(number: &str, prefix: &str) -> String {
     digits.strip_prefix(prefix).unwrap_or(digits).to_owned()
 }
 
+/// Whether the number is the same after it was written without the prefix. A service reads a leading zero, and the
+/// prefix before a long number, as another spelling.
+pub(crate) fn has_national_form(number: &str, prefix: &str) -> bool {
+    with_country_prefix(&without_country_prefix(number, prefix), prefix) == number
+}
+
 fn with_country_prefix(number: &str, prefix: &str) -> String {
     let digits = number
         .trim()
@@ -430,6 +436,18 @@ mod tests {
             panic!("text")
         };
         assert_eq!(token.split('.').count(), 3);
+    }
+
+    #[test]
+    fn a_number_has_a_national_form_if_it_is_read_as_the_same() {
+        for (number, has_form) in [
+            ("905321234567", true),
+            ("900743419792", false),
+            ("9090532123456", false),
+            ("90905321234", true),
+        ] {
+            assert_eq!(has_national_form(number, "90"), has_form, "{number}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::dialect::expr::filter::{Filter, has_national_form};
 use crate::dialect::expr::scope::Scope;
 use crate::dialect::expr::template::{ValueSource, to_text};
 use crate::dialect::model::endpoint::Endpoint;
@@ -49,6 +50,19 @@ impl Dialect {
                 reason: format!("{} delivers to {} only", self.name, prefixes.join(", ")),
             });
         }
+        let digits = message.recipient.digits();
+        if self
+            .national_prefixes()
+            .any(|prefix| !has_national_form(digits, prefix))
+        {
+            return Err(Untranslatable {
+                cause: Cause::RecipientInvalid,
+                reason: format!(
+                    "{} takes numbers without the country's prefix, and reads this one as another",
+                    self.name
+                ),
+            });
+        }
         let has_template_id = || message.template.as_ref().is_some_and(|t| t.id.is_some());
         if self.sends_templates_only() && !has_template_id() {
             return Err(Untranslatable {
@@ -60,6 +74,24 @@ impl Dialect {
             });
         }
         Ok(())
+    }
+
+    /// The prefixes that recipients are written without.
+    fn national_prefixes(&self) -> impl Iterator<Item = &str> {
+        let fields = &self.send.fields;
+        let fields = fields
+            .query
+            .iter()
+            .chain(&fields.body)
+            .chain(&fields.header);
+        let filters = fields.flat_map(|field| field.value.exprs().flat_map(|hole| &hole.filters));
+        filters.filter_map(|filter| {
+            if let Filter::National(prefix) = filter {
+                Some(prefix.as_str())
+            } else {
+                None
+            }
+        })
     }
 
     fn sends_templates_only(&self) -> bool {
