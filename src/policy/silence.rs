@@ -27,6 +27,8 @@ pub struct Silence {
     /// How many attempts ran into their time limit since the last answer.
     timed_out: usize,
     last_answer: Option<Moment>,
+    /// When the latest attempt that was answered began: those before it wait for a reason of their own.
+    answered_until: Option<Moment>,
     usual_time: Option<Duration>,
 }
 
@@ -54,24 +56,32 @@ impl Silence {
             let before = self.usual_time.unwrap_or(took);
             self.usual_time = Some(took.max(before * 7 / 8));
             self.last_answer = Some(now);
+            self.answered_until = self.answered_until.max(Some(began));
         }
+        let is_passed = self.answered_until.is_some_and(|until| began <= until);
         if is_answer || self.in_flight.is_empty() {
             self.timed_out = 0;
-        } else {
+        } else if !is_passed {
             self.timed_out += 1;
         }
     }
 
     /// Whether so many attempts wait, for so long after the last answer, that another one would only wait too.
     pub fn is_silent(&self, now: Moment) -> bool {
-        let Some(oldest) = self.in_flight.front() else {
+        let unanswered = || {
+            let is_recent = |began: &&Moment| now.since(**began) <= MAX_AGE;
+            let is_later =
+                |began: &&Moment| self.answered_until.is_none_or(|until| **began > until);
+            self.in_flight.iter().filter(is_recent).filter(is_later)
+        };
+        let Some(oldest) = unanswered().next() else {
             return false;
         };
         let since = self
             .last_answer
             .map_or(*oldest, |answer| answer.max(*oldest));
         let usual_time = self.usual_time.unwrap_or(ASSUMED_TIME);
-        self.in_flight.len() + self.timed_out >= MAX_WAITING
+        unanswered().count() + self.timed_out >= MAX_WAITING
             && now.since(since) >= MIN_SILENCE.max(usual_time * PATIENCE)
     }
 }
@@ -167,6 +177,24 @@ mod tests {
             !silence.is_silent(ms(6_000)),
             "one that waits is none too many"
         );
+    }
+
+    #[test]
+    fn messages_that_hang_while_later_ones_are_answered_are_no_silence() {
+        let mut silence = Silence::default();
+        for at in [0, 1_000, 2_000] {
+            silence.begin(ms(at));
+            silence.begin(ms(at + 300));
+            silence.end(ms(at + 300), &accepted(), ms(at + 310));
+        }
+        assert!(!silence.is_silent(ms(2_900)));
+        silence.end(ms(0), &Outcome::Unknown(Cause::Timeout), ms(3_000));
+        for at in [3_100, 3_200] {
+            silence.begin(ms(at));
+        }
+        assert!(!silence.is_silent(ms(4_000)), "two wait");
+        silence.begin(ms(4_000));
+        assert!(silence.is_silent(ms(4_300)));
     }
 
     #[test]
