@@ -32,9 +32,10 @@ impl Msisdn {
         }
     }
 
-    /// The text without what people write between digits.
+    /// The text without what people write between digits; empty for a number with a fraction.
     pub(super) fn without_separators(text: &str) -> String {
-        text.chars()
+        without_fraction(text)
+            .chars()
             .filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.' | '\u{a0}'))
             .collect()
     }
@@ -52,6 +53,25 @@ impl Msisdn {
     /// Whether the number begins with `prefix`, which may have a `+`.
     pub fn has_prefix(&self, prefix: &str) -> bool {
         self.0.starts_with(prefix.trim_start_matches('+'))
+    }
+}
+
+/// The whole part of a decimal number, as floats are written: `998901234567.0`. With any other fraction it is nobody's
+/// number; one digit more would be somebody else's.
+fn without_fraction(text: &str) -> &str {
+    let Some((whole, fraction)) = text.trim().split_once('.') else {
+        return text;
+    };
+    let is_fraction = matches!(fraction.len(), 1 | 2)
+        && fraction.bytes().all(|byte| byte.is_ascii_digit())
+        && whole
+            .trim_start_matches('+')
+            .bytes()
+            .all(|byte| byte.is_ascii_digit());
+    match is_fraction {
+        true if fraction.bytes().all(|byte| byte == b'0') => whole,
+        true => "",
+        false => text,
     }
 }
 
@@ -195,5 +215,20 @@ mod tests {
             format!("{:?}", MessageText::new("Kod: 123456")),
             "MessageText(11 characters)"
         );
+    }
+
+    #[test]
+    fn a_fraction_is_no_part_of_a_number() {
+        for (text, number) in [
+            ("998901234567.0", Some("998901234567")),
+            ("+998901234567.00", Some("998901234567")),
+            ("99890123456.5", None),
+            ("998901234.56", None),
+            ("+998.90.123.45.67", Some("998901234567")),
+            ("99890.1234567", Some("998901234567")),
+        ] {
+            let parsed = Msisdn::parse(text).ok();
+            assert_eq!(parsed.as_ref().map(Msisdn::digits), number, "{text}");
+        }
     }
 }

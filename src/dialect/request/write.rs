@@ -17,7 +17,7 @@ use crate::dialect::request::sign;
 use crate::dialect::wire::body;
 use crate::dialect::wire::multipart;
 use crate::dialect::{Account, Dialect, ProviderRequest, Untranslatable};
-use crate::sms::{Cause, Message};
+use crate::sms::{Cause, Message, Msisdn};
 
 impl FieldValue {
     pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Option<Value> {
@@ -42,15 +42,31 @@ impl Dialect {
                 ),
             });
         }
-        let prefixes = &limits.recipients;
-        let delivers_there = |prefix: &String| message.recipient.has_prefix(prefix);
+        self.check_recipient(&message.recipient)?;
+        let has_template_id = || message.template.as_ref().is_some_and(|t| t.id.is_some());
+        if self.sends_templates_only() && !has_template_id() {
+            return Err(Untranslatable {
+                cause: Cause::TemplateNotApproved,
+                reason: format!(
+                    "{} sends approved texts by their id only, and no template with an id matches",
+                    self.name
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the service delivers to the number, and can be told it.
+    fn check_recipient(&self, recipient: &Msisdn) -> Result<(), Untranslatable> {
+        let prefixes = &self.send.limits.recipients;
+        let delivers_there = |prefix: &String| recipient.has_prefix(prefix);
         if !prefixes.is_empty() && !prefixes.iter().any(delivers_there) {
             return Err(Untranslatable {
                 cause: Cause::RecipientInvalid,
                 reason: format!("{} delivers to {} only", self.name, prefixes.join(", ")),
             });
         }
-        let digits = message.recipient.digits();
+        let digits = recipient.digits();
         if self
             .national_prefixes()
             .any(|prefix| !has_national_form(digits, prefix))
@@ -59,16 +75,6 @@ impl Dialect {
                 cause: Cause::RecipientInvalid,
                 reason: format!(
                     "{} takes numbers without the country's prefix, and reads this one as another",
-                    self.name
-                ),
-            });
-        }
-        let has_template_id = || message.template.as_ref().is_some_and(|t| t.id.is_some());
-        if self.sends_templates_only() && !has_template_id() {
-            return Err(Untranslatable {
-                cause: Cause::TemplateNotApproved,
-                reason: format!(
-                    "{} sends approved texts by their id only, and no template with an id matches",
                     self.name
                 ),
             });
