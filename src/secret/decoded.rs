@@ -151,8 +151,8 @@ impl DecodedText {
     /// Without tags, comments and the marks of CDATA; none if there are none.
     fn without_markup(&self) -> Option<Self> {
         memchr::memchr(b'>', &self.bytes)?;
-        let mut may_close = true;
-        self.without(|text| markup_length(text, &mut may_close))
+        let mut ends = MarkupEnds::default();
+        self.without(|text| markup_length(text, &mut ends))
     }
 
     /// Without what `hidden_length` finds at the beginning of the rest of the text.
@@ -333,34 +333,52 @@ fn blank_length(text: &[u8]) -> usize {
 }
 
 /// The length of what a reader of markup does not see at the beginning of `text`; 0: it is visible.
-/// `may_close` is false once the text has no `>` any more.
-fn markup_length(text: &[u8], may_close: &mut bool) -> usize {
+fn markup_length(text: &[u8], ends: &mut MarkupEnds) -> usize {
     match text.first() {
-        Some(b'<') if *may_close => {
-            let tag = tag_length(text);
-            *may_close = tag.is_some();
-            tag.unwrap_or_default()
-        }
+        Some(b'<') if text.starts_with(b"<!--") => comment_length(text, ends),
+        Some(b'<') => tag_length(text),
         Some(b']') if text.starts_with(b"]]>") => 3,
         Some(_) | None => 0,
     }
 }
 
-/// The length of a tag or comment, or of the opening mark of CDATA; none: the text has no more `>`.
-fn tag_length(text: &[u8]) -> Option<usize> {
+/// What the rest of a text is known not to have: it is searched for once, and not from every comment's beginning.
+#[derive(Default)]
+struct MarkupEnds {
+    no_comment_end: bool,
+    no_tag_end: bool,
+}
+
+/// The length of a comment; one that does not end is a tag.
+fn comment_length(text: &[u8], ends: &mut MarkupEnds) -> usize {
+    if !ends.no_comment_end {
+        if let Some(at) = memmem::find(text, b"-->") {
+            return at + 3;
+        }
+        ends.no_comment_end = true;
+    }
+    if ends.no_tag_end {
+        return 0;
+    }
+    let close = memchr::memchr(b'>', text);
+    ends.no_tag_end = close.is_none();
+    close.map_or(0, |close| close + 1)
+}
+
+/// The length of a tag, or of the opening mark of CDATA. The next `<` ends the search: each byte is looked at once.
+fn tag_length(text: &[u8]) -> usize {
     const CDATA: &[u8] = b"<![CDATA[";
     if text.starts_with(CDATA) {
-        return Some(CDATA.len());
+        return CDATA.len();
     }
-    let close = memchr::memchr(b'>', text)?;
-    if text.starts_with(b"<!--") {
-        return Some(memmem::find(text, b"-->").map_or(close + 1, |at| at + 3));
-    }
-    let is_tag = text
-        .get(1)
+    let inside = text.get(1..).unwrap_or_default();
+    let is_tag = inside
+        .first()
         .is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'/' | b'!' | b'?'));
-    let is_broken = text.get(1..close).is_some_and(|tag| tag.contains(&b'<'));
-    Some(if is_tag && !is_broken { close + 1 } else { 0 })
+    match memchr::memchr2(b'<', b'>', inside) {
+        Some(at) if is_tag && inside.get(at) == Some(&b'>') => at + 2,
+        Some(_) | None => 0,
+    }
 }
 
 /// The entities of XML, and those of HTML for ASCII characters.

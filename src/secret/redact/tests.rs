@@ -196,3 +196,23 @@ fn markup_around_the_pieces_stays() {
         "<p>***<b>***</b></p>"
     );
 }
+
+/// Marks that do not end, and tags inside of tags: each byte is looked at a few times, however many there are.
+#[test]
+fn broken_markup_costs_no_more_than_other_text() {
+    let redactor = Redactor::new(["0123456789"]);
+    for piece in [
+        "<!-- >",
+        "<!--",
+        "<a",
+        "<a<a<a<a>",
+        "<!-- -->",
+        "<![CDATA[",
+        "</",
+    ] {
+        let broken = piece.repeat((200 << 10) / piece.len());
+        let text = format!("{broken}0123456789");
+        let redacted = redactor.redact_text(text);
+        assert!(!redacted.contains("0123456789"), "{piece}");
+    }
+}
