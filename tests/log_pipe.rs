@@ -2,16 +2,19 @@
 //! binary starts, answers and ends; what it logged is there when the reader comes back.
 #![expect(clippy::unwrap_used, reason = "a broken set-up is a failed test")]
 
+#[path = "support/unix_sidecar.rs"]
+mod unix_sidecar;
+
 use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use unix_sidecar::UnixSidecar;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -26,79 +29,39 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// A running sidecar with one listener, a unix socket: no port that another process could take.
-struct Sidecar {
-    child: Child,
-    socket: PathBuf,
-    _folder: TempDir,
+/// A sidecar that writes its log into this pipe.
+fn start_sidecar(log: PipeWriter) -> UnixSidecar {
+    let observing = |listen: &str, _: &Path| {
+        format!("mode = \"observe\"\n{listen}[providers.playmobile]\ndialect = \"playmobile\"\n")
+    };
+    UnixSidecar::start(observing, log, Vec::new())
 }
 
-impl Sidecar {
-    fn start(log: PipeWriter) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("sidecar.sock");
-        let file = folder.path().join("config.toml");
-        let text = format!(
-            "mode = \"observe\"\n[listen]\nproxy = \"off\"\nadmin = \"off\"\ncontrol = \"off\"\nunix = \"{}\"\n[providers.playmobile]\ndialect = \"playmobile\"\n",
-            socket.display()
-        );
-        std::fs::write(&file, text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
-            .args(["run", "--config"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            socket,
-            _folder: folder,
-        }
-    }
-
-    /// The status line of a request that the sidecar denies, and logs.
-    fn denied(&mut self) -> String {
-        let mut stream = loop {
-            if let Ok(stream) = UnixStream::connect(&self.socket) {
-                break stream;
-            }
-            assert!(self.child.try_wait().unwrap().is_none(), "it has ended");
-            thread::yield_now();
-        };
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream
-            .write_all(
-                b"GET /nothing/here HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-            )
-            .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.lines().next().unwrap_or_default().to_owned()
-    }
-
-    fn stop(&mut self) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success());
-    }
+/// The status line of a request that the sidecar denies, and logs.
+fn denied(sidecar: &mut UnixSidecar) -> String {
+    let mut stream = sidecar.connect();
+    stream
+        .write_all(b"GET /nothing/here HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.lines().next().unwrap_or_default().to_owned()
 }
 
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
+fn stop(sidecar: &mut UnixSidecar) {
+    let pid = Pid::from_child(&sidecar.child);
+    kill_process(pid, Signal::TERM).unwrap();
+    assert!(sidecar.child.wait().unwrap().success());
 }
 
 #[test]
 fn a_full_log_pipe_blocks_neither_requests_nor_the_end() {
     let (reader, writer) = full_pipe();
-    let mut sidecar = Sidecar::start(writer);
+    let mut sidecar = start_sidecar(writer);
     for _ in 0..3 {
-        assert_eq!(sidecar.denied(), "HTTP/1.1 404 Not Found");
+        assert_eq!(denied(&mut sidecar), "HTTP/1.1 404 Not Found");
     }
-    sidecar.stop();
+    stop(&mut sidecar);
     drop(reader);
 }
 
@@ -110,7 +73,7 @@ fn a_full_log_pipe_blocks_neither_the_start_nor_an_end_with_an_error() {
     let socket = folder.path().join("sidecar.sock");
     let taken = UnixListener::bind(&socket).unwrap();
     let observing = format!(
-        "mode = \"observe\"\n[listen]\nproxy = \"off\"\nadmin = \"off\"\ncontrol = \"off\"\nunix = \"{}\"\n[providers.playmobile]\ndialect = \"playmobile\"\nbase_url = \"https://$HOST.example\"\n",
+        "mode = \"observe\"\n[listen]\nproxy = \"off\"\nadmin = \"off\"\nunix = \"{}\"\n[providers.playmobile]\ndialect = \"playmobile\"\nbase_url = \"https://$HOST.example\"\n",
         socket.display()
     );
     for config in ["no such key = 1\n", &observing] {
@@ -140,16 +103,16 @@ fn a_full_log_pipe_blocks_neither_the_start_nor_an_end_with_an_error() {
 #[test]
 fn the_log_is_whole_when_its_reader_comes_back_before_the_end() {
     let (mut reader, writer) = full_pipe();
-    let mut sidecar = Sidecar::start(writer);
+    let mut sidecar = start_sidecar(writer);
     for _ in 0..3 {
-        sidecar.denied();
+        denied(&mut sidecar);
     }
     let reading = thread::spawn(move || {
         let mut log = Vec::new();
         reader.read_to_end(&mut log).unwrap();
         String::from_utf8_lossy(&log).into_owned()
     });
-    sidecar.stop();
+    stop(&mut sidecar);
     let log = reading.join().unwrap();
     for (line, count) in [("\"started\"", 1), ("/nothing/here", 0), ("\"stopping", 1)] {
         assert_eq!(log.matches(line).count(), count, "{line} in {log}");

@@ -1,19 +1,20 @@
 //! The memory of the real binary under bursts of large bodies: bounded while they last, and given back.
 #![expect(clippy::unwrap_used, reason = "a broken set-up is a failed test")]
 
+#[path = "support/unix_sidecar.rs"]
+mod unix_sidecar;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
-use tempfile::TempDir;
+use unix_sidecar::UnixSidecar;
 
-const PATIENCE: Duration = Duration::from_mins(1);
 const BURST: usize = 60;
 /// How many messages may pass until the memory of a burst was given back.
 const MAX_TRIES: usize = 500;
@@ -69,56 +70,28 @@ fn content_length(reader: &mut impl BufRead) -> Option<usize> {
     }
 }
 
-/// A running sidecar with one listener, a unix socket: no port that another process could take.
-struct Sidecar {
-    child: Child,
-    socket: PathBuf,
-    _folder: TempDir,
-}
+/// A sidecar whose memory is looked at.
+struct Measured(UnixSidecar);
 
-impl Sidecar {
+impl Measured {
     fn start(service: SocketAddr) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("sidecar.sock");
-        let file = folder.path().join("config.toml");
-        let vault = folder.path().join("vault");
-        std::fs::create_dir_all(vault.join("a")).unwrap();
-        std::fs::write(vault.join("a/token"), "token-number-1").unwrap();
-        let text = format!(
-            "[listen]\nproxy = \"off\"\nadmin = \"off\"\ncontrol = \"off\"\nunix = \"{}\"\n\
-             [limits]\nin_flight = \"64MiB\"\nclient = \"50s\"\n[vaults.v]\ndirectory = {{ path = \"{}\" }}\n\
-             [providers.a]\ndialect = \"plain\"\nbase_url = \"http://{}\"\ninsecure_http = true\ntimeout = \"50s\"\n\
-             credential = {{ vault = \"v\", path = \"a\" }}\n\
-             [[routes]]\nname = \"r\"\nproviders = [\"a\"]\nattempts = 1\ndeadline = \"55s\"\n",
-            socket.display(),
-            vault.display(),
-            service,
-        );
-        std::fs::write(&file, text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
-            .args(["run", "--config"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .envs(unit_environment())
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            socket,
-            _folder: folder,
-        }
-    }
-
-    fn connect(&mut self) -> UnixStream {
-        loop {
-            if let Ok(stream) = UnixStream::connect(&self.socket) {
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                return stream;
-            }
-            assert!(self.child.try_wait().unwrap().is_none(), "it has ended");
-            thread::yield_now();
-        }
+        let config = |listen: &str, folder: &Path| {
+            let vault = folder.join("vault");
+            std::fs::create_dir_all(vault.join("a")).unwrap();
+            std::fs::write(vault.join("a/token"), "token-number-1").unwrap();
+            format!(
+                "{listen}[limits]\nin_flight = \"64MiB\"\nclient = \"50s\"\n[vaults.v]\ndirectory = {{ path = \"{}\" }}\n\
+                 [providers.a]\ndialect = \"plain\"\nbase_url = \"http://{service}\"\ninsecure_http = true\ntimeout = \"50s\"\n\
+                 credential = {{ vault = \"v\", path = \"a\" }}\n\
+                 [[routes]]\nname = \"r\"\nproviders = [\"a\"]\nattempts = 1\ndeadline = \"55s\"\n",
+                vault.display(),
+            )
+        };
+        Self(UnixSidecar::start(
+            config,
+            Stdio::null(),
+            unit_environment(),
+        ))
     }
 
     /// Sends all messages at once. Returns how many got each status.
@@ -126,7 +99,7 @@ impl Sidecar {
         let requests: Vec<_> = bodies
             .into_iter()
             .map(|body| {
-                let stream = self.connect();
+                let stream = self.0.connect();
                 thread::spawn(move || ask(stream, &body))
             })
             .collect();
@@ -152,18 +125,11 @@ impl Sidecar {
 
     /// A field of `/proc/…/status` in MiB.
     fn memory(&self, field: &str) -> usize {
-        let path = format!("/proc/{}/status", self.child.id());
+        let path = format!("/proc/{}/status", self.0.child.id());
         let text = std::fs::read_to_string(path).unwrap();
         let line = text.lines().find(|line| line.starts_with(field)).unwrap();
         let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kib >> 10
-    }
-}
-
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 
@@ -219,7 +185,7 @@ const MAX_REST: usize = 32;
 #[test]
 #[expect(clippy::print_stdout, reason = "the figures go into reports")]
 fn bursts_of_large_requests_are_bounded_and_leave_nothing() {
-    let mut sidecar = Sidecar::start(start_service(r#"{"id":"id-1","status":"accepted"}"#.into()));
+    let mut sidecar = Measured::start(start_service(r#"{"id":"id-1","status":"accepted"}"#.into()));
     let usual = sidecar.usual_memory();
     let lists = ["{}", "[1]", r#"{"a":1}"#].map(|item| (item, 413, lists_of(item)));
     let texts = [0, 1, 2].map(|round| ("text", 202, large_messages(round)));
@@ -240,7 +206,7 @@ fn bursts_of_large_requests_are_bounded_and_leave_nothing() {
 fn bursts_of_large_replies_are_bounded_and_leave_nothing() {
     let id = "i".repeat(900_000);
     let reply = format!(r#"{{"id":"{id}","status":"accepted"}}"#);
-    let mut sidecar = Sidecar::start(start_service(reply));
+    let mut sidecar = Measured::start(start_service(reply));
     let usual = sidecar.usual_memory();
     let message = |nth: usize| format!(r#"{{"to":"+998901234567","text":"kod {nth}"}}"#);
     let statuses = sidecar.burst((0..BURST).map(message).collect());

@@ -66,7 +66,7 @@ impl Silence {
         }
     }
 
-    /// Whether so many attempts wait, for so long after the last answer, that another one would only wait too.
+    /// Whether enough attempts have waited for long enough that one more would most likely wait as well.
     pub fn is_silent(&self, now: Moment) -> bool {
         let unanswered = || {
             let is_recent = |began: &&Moment| now.since(**began) <= MAX_AGE;

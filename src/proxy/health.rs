@@ -125,15 +125,8 @@ impl HealthTracker {
 
     /// A send attempt at the provider begins.
     pub(super) fn begin_attempt(&self, runtime: &ProviderRuntime, now: Moment) {
-        let mut state = self.lock();
-        let id = &runtime.provider.id;
-        if let Some(silence) = state.silences.get_mut(id) {
-            silence.begin(now);
-        } else {
-            let mut silence = Silence::default();
-            silence.begin(now);
-            state.silences.insert(id.clone(), silence);
-        }
+        let id = runtime.provider.id.clone();
+        self.lock().silences.entry(id).or_default().begin(now);
     }
 
     /// The send attempt that began at `began` has ended.

@@ -47,7 +47,7 @@ impl RequestDenied<'_> {
         );
     }
 
-    /// A burst writes one line a minute, whoever sent it.
+    /// At most one line a minute is written, however many requests are denied and whoever sends them.
     fn log_exhausted(&self, telemetry: &Telemetry) {
         let due = telemetry
             .exhausted_log

@@ -74,7 +74,7 @@ impl Dialect {
             return Err(Untranslatable {
                 cause: Cause::RecipientInvalid,
                 reason: format!(
-                    "{} takes numbers without the country's prefix, and reads this one as another",
+                    "{} takes numbers without the country's prefix, and would read this one as another; correct the number",
                     self.name
                 ),
             });

@@ -1,6 +1,6 @@
 //! Limits how long a client may take to begin a request on an idle connection, to finish its head, and
-//! to go on reading its response. Sits below HTTP because the library's own timer does not distinguish an idle connection
-//! from a slow head.
+//! to go on reading its response. Sits below HTTP because the library's own timer does not distinguish
+//! an idle connection from a slow head.
 
 use std::io;
 use std::pin::Pin;

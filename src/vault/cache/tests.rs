@@ -464,7 +464,7 @@ async fn assert_read_when_finished(file: &Path, name: &str, source: Arc<dyn Vaul
     );
 }
 
-/// What is wrong with the vault as a whole is told as that.
+/// An error of the whole vault is not reported as an error of one entry.
 #[tokio::test]
 async fn an_error_is_about_the_entry_or_about_the_vault() {
     let folder = tempfile::tempdir().unwrap();

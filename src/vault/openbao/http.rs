@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_shows_no_token_to_whoever_prints_it() {
+    fn a_printed_request_shows_no_token() {
         let client = VaultHttpClient::new("https://vault.test/prefix", None, Some("team"));
         let token = Arc::new(SecretString::from("token-canary"));
         let ask = VaultRequest::get("secret/data/sms/x".to_owned(), &token);
