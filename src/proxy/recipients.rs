@@ -41,7 +41,7 @@ impl<'a> RoutedSend<'a> {
             context.pinned_provider.as_ref(),
             &recognised.dialect,
             |plan| RouteInput {
-                recipients: recipient_in(&decoded, plan),
+                recipients: recipients_in(&decoded, plan),
                 caller: context.caller.as_deref(),
                 dialect: &recognised.dialect.name,
             },
@@ -136,22 +136,13 @@ impl<'a> RoutedSend<'a> {
     }
 }
 
-/// The number that selects the route, if the request is for one phone number; in the country of that route.
-fn recipient_in(decoded: &DecodedRequest, plan: Option<&NumberingPlan>) -> Vec<Msisdn> {
-    let mut texts = decoded
-        .recipients
-        .iter()
-        .filter(|text| !text.trim().is_empty());
-    let only = texts.next().filter(|_| texts.next().is_none());
-    let national = plan
-        .zip(only)
-        .and_then(|(plan, text)| match plan.read(text) {
-            NumberReading::National(number) => Some(number),
-            NumberReading::AsWritten | NumberReading::Unfit(_) => None,
-        });
-    let written = decoded.message.as_ref();
-    national
-        .or_else(|| written.map(|message| message.recipient.clone()))
-        .into_iter()
-        .collect()
+/// The numbers that select the route, in the country of that route; none if one of them is no phone number.
+fn recipients_in(decoded: &DecodedRequest, plan: Option<&NumberingPlan>) -> Vec<Msisdn> {
+    let number = |text: &str| match plan.map(|plan| plan.read(text)) {
+        Some(NumberReading::National(number)) => Some(number),
+        Some(NumberReading::AsWritten | NumberReading::Unfit(_)) | None => Msisdn::parse(text).ok(),
+    };
+    let texts = decoded.recipients.iter();
+    let texts = texts.filter(|text| !text.trim().is_empty());
+    texts.map(number).collect::<Option<_>>().unwrap_or_default()
 }

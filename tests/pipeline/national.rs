@@ -276,3 +276,42 @@ async fn an_operators_message_is_completed_too() {
         "{report}"
     );
 }
+
+/// Its providers, its `on_unknown` and its country hold for all recipients, or for none.
+#[tokio::test]
+async fn a_batch_takes_the_route_of_all_its_recipients() {
+    let batch = |recipients: [&str; 2]| {
+        let messages = recipients.map(|to| {
+            serde_json::json!({
+                "recipient": to,
+                "message-id": format!("otp-{to}"),
+                "sms": { "originator": "3700", "content": { "text": "kod 1" } },
+            })
+        });
+        let body = serde_json::json!({ "messages": messages });
+        post("/playmobile/broker-api/send", &body.to_string())
+    };
+    let home = |providers| {
+        let more = format!("recipients = [\"+998\"]\n{UZ}\non_unknown = \"stop\"");
+        route(providers, &more)
+    };
+    for (recipients, sent, at_home) in [
+        (["998901234567", "998901234568"], "998901234568", true),
+        (["901234567", "998901234568"], "998901234567", true),
+        (["998901234567", "+77011234567"], "77011234567", false),
+    ] {
+        let a = Fake::open(|_, _| loses()).await;
+        let b = Fake::open(|_, _| loses()).await;
+        let stage = Stage::open(
+            &(provider("a", "playmobile", &a, "")
+                + &provider("b", "playmobile", &b, "")
+                + &home("a")
+                + &route("b", "").replace("\"r\"", "\"rest\"")),
+        );
+        stage.ask(batch(recipients)).await;
+        let counts = if at_home { (1, 0) } else { (0, 1) };
+        assert_eq!((a.count(), b.count()), counts, "{recipients:?}");
+        let got = if at_home { a.got() } else { b.got() };
+        assert!(got[0].body.contains(sent), "{}", got[0].body);
+    }
+}
