@@ -22,6 +22,7 @@
 //! | 1 | [`diagnosis`] | evidence → cause, certainty, remedy |
 //! | 2 | [`telemetry`] | events; each writes its log line, moves its metrics, and feeds the status |
 //! | 2 | `tls` | outgoing TLS, for services and vault servers alike |
+//! | 2 | `reply_parser` | how replies are read, from services and vault servers alike, within limits |
 //! | 3 | [`vault`] | where credentials come from, their versions and their cache |
 //! | 3 | [`net`] | entrypoints, local CA, upstream connections, the life of the process |
 //! | 3 | [`status`] | the facts for page, command line and JSON, and their texts |
@@ -145,6 +146,7 @@ pub mod policy;
 pub mod problem;
 pub mod provider;
 pub mod proxy;
+mod reply_parser;
 pub mod secret;
 pub mod sms;
 pub mod status;

@@ -6,8 +6,9 @@ use anyhow::anyhow;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::reply_parser::handshake;
 
 /// The longest reply. Another program may listen where a sidecar is expected.
 const MAX_REPLY: usize = 8 << 20;
@@ -20,8 +21,8 @@ pub(super) async fn exchange<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let http = handshake(stream).await?;
+    let (mut sender, connection) = (http.sender, http.connection);
     let exchange = async {
         let (head, body) = sender.send_request(request).await?.into_parts();
         let body = Limited::new(body, MAX_REPLY).collect().await;

@@ -11,7 +11,6 @@ pub mod entrypoint;
 pub mod file_limit;
 pub mod operator;
 pub mod peer;
-mod reply_parser;
 pub mod resolver;
 pub mod screen;
 pub mod server;

@@ -19,7 +19,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
         "node",
     ],
     &["dialect", "policy", "diagnosis"],
-    &["telemetry", "tls"],
+    &["telemetry", "tls", "reply_parser"],
     &["vault", "net", "status"],
     &["provider"],
     &["proxy", "admin", "trace_export", "notify"],

@@ -10,7 +10,6 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -23,9 +22,9 @@ use crate::net::entrypoint::connection::ConnectionContext;
 use crate::net::entrypoint::response::{ForwardedBody, Rejected, ResponseBody};
 use crate::net::entrypoint::tunnel::{dial, unreachable_host, wait_until_silent};
 use crate::net::entrypoint::{Entrypoint, ListenerShared, RequestHandler};
-use crate::net::reply_parser::{client_builder, describe_head_error};
 use crate::net::screen;
 use crate::net::server::Stream;
+use crate::reply_parser::{describe_head_error, handshake};
 use crate::tls;
 
 /// An HTTP connection to another host.
@@ -78,10 +77,10 @@ fn no_answer(error: &hyper::Error, far: &FarHost, target: &Authority, limit: Dur
         let reason = format!("{target}: no answer in {seconds} s (`forward` in `[limits]`)");
         return unreachable_host(StatusCode::GATEWAY_TIMEOUT, reason);
     }
-    if error.is_parse() {
-        return bad_gateway(target, &format!("it {}", describe_head_error(error)));
+    match describe_head_error(error) {
+        Some(fault) => bad_gateway(target, &format!("it {fault}")),
+        None => bad_gateway(target, "the connection broke"),
     }
-    bad_gateway(target, "the connection broke")
 }
 
 /// The head as the other host gets it.
@@ -134,7 +133,8 @@ async fn http_handshake<S: Stream>(
     report: impl FnOnce(ByteCounts) + Send + 'static,
 ) -> Option<FarHost> {
     let (far, counts) = MeteredStream::new(far);
-    let (sender, connection) = client_builder().handshake(TokioIo::new(far)).await.ok()?;
+    let http = handshake(far).await.ok()?;
+    let (sender, connection) = (http.sender, http.connection);
     let is_silent = Arc::new(AtomicBool::new(false));
     let silence = Arc::clone(&is_silent);
     // Owned by its sender and the reply's body: it ends when both are gone, or with the time limit.

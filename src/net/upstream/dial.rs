@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,13 +18,13 @@ use tokio_rustls::client::TlsStream;
 
 use crate::net::authority::{Authority, Scheme};
 use crate::net::byte_counters::MeteredStream;
-use crate::net::reply_parser::client_builder;
 use crate::net::resolver::{ResolveError, Resolver};
 use crate::net::server::Stream;
 use crate::net::settings::UpstreamSettings;
 use crate::net::upstream::ClientError;
-use crate::net::upstream::pool::UpstreamConnection;
+use crate::net::upstream::pool::{DEFAULT_IDLE_TIME, UpstreamConnection};
 use crate::net::upstream::watched_stream::{CloseEvidence, WatchedStream};
+use crate::reply_parser::handshake;
 use crate::sms::Cause;
 use crate::tls;
 
@@ -268,16 +267,24 @@ async fn http_handshake<S: Stream>(
     origin: &Authority,
 ) -> Result<UpstreamConnection, DialError> {
     let (stream, counts) = MeteredStream::new(stream);
-    let handshake = client_builder().handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = handshake.map_err(|_| {
+    let http = handshake(stream).await.map_err(|_| {
         dial_error(
             Cause::Unreachable,
             format!("{origin} closed the connection at once"),
         )
     })?;
     // Owned by its sender: it ends when the pool or the exchange drops that. The sender gets its error.
+    let connection = http.connection;
     tokio::spawn(async move { connection.await.ok() });
-    Ok(UpstreamConnection::new(sender, counts, evidence))
+    Ok(UpstreamConnection {
+        sender: http.sender,
+        counts,
+        evidence,
+        reply_mark: http.mark,
+        is_reused: false,
+        opened_at: Instant::now(),
+        max_idle_time: DEFAULT_IDLE_TIME,
+    })
 }
 
 fn parse_proxy(url: &http::Uri) -> Result<OutboundProxy, ClientError> {

@@ -23,12 +23,12 @@ use crate::file_error::describe_read_error;
 use crate::net::authority::{Authority, Scheme};
 use crate::net::byte_budget::ByteBudget;
 use crate::net::drain::ClientConnection;
-use crate::net::reply_parser::{describe_body_error, describe_head_error};
 use crate::net::resolver::ResolverChange;
 use crate::net::screen;
 use crate::net::settings::UpstreamSettings;
 use crate::net::upstream::dial::Dialer;
 use crate::net::upstream::pool::{ConnectionPool, UpstreamConnection};
+use crate::reply_parser::{describe_body_error, describe_head_error};
 use crate::sms::Cause;
 
 pub use connectivity::{Connectivity, PeerCertificate};
@@ -321,7 +321,12 @@ impl UpstreamClient {
     ) -> Result<Bytes, LostBody> {
         let mut whole = self.reply_bytes.buffer();
         loop {
-            let frame = match timeout_at(deadline, body.frame()).await {
+            let next = async {
+                // Pieces that are always there must not keep the thread from others, or from the time limit.
+                tokio::task::consume_budget().await;
+                body.frame().await
+            };
+            let frame = match timeout_at(deadline, next).await {
                 Err(_) => return Err(LostBody::Late),
                 Ok(None) => return Ok(whole.into_bytes()),
                 Ok(Some(frame)) => {
@@ -410,10 +415,10 @@ fn connection_error(error: &hyper::Error, origin: &Authority, untouched: bool) -
             detail: format!("{origin} closed the connection before it got anything"),
         };
     }
-    if error.is_parse() {
+    if let Some(fault) = describe_head_error(error) {
         return ExchangeError::Unknown {
             cause: Cause::ReplyUnreadable,
-            detail: format!("{origin} {}", describe_head_error(error)),
+            detail: format!("{origin} {fault}"),
         };
     }
     ExchangeError::Unknown {

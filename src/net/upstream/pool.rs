@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use crate::net::authority::Authority;
 use crate::net::byte_counters::ByteCounts;
 use crate::net::upstream::watched_stream::CloseEvidence;
+use crate::reply_parser::ReplyMark;
 
 /// How long a connection stays idle if the provider announces nothing.
-const DEFAULT_IDLE_TIME: Duration = Duration::from_secs(4);
+pub(super) const DEFAULT_IDLE_TIME: Duration = Duration::from_secs(4);
 /// The longest idle time, whatever the provider announces: devices in between drop silent connections.
 const MAX_IDLE_TIME: Duration = Duration::from_mins(1);
 /// A connection is closed this long before the provider would close it.
@@ -31,11 +32,12 @@ pub(super) const MAX_ORIGINS: usize = 64;
 pub(super) struct UpstreamConnection {
     pub(super) sender: SendRequest<Full<Bytes>>,
     pub(super) counts: ByteCounts,
-    evidence: CloseEvidence,
+    pub(super) evidence: CloseEvidence,
+    pub(super) reply_mark: ReplyMark,
     /// Whether it has served a request before.
     pub(super) is_reused: bool,
-    opened_at: Instant,
-    max_idle_time: Duration,
+    pub(super) opened_at: Instant,
+    pub(super) max_idle_time: Duration,
 }
 
 /// The bytes that a connection has transferred.
@@ -54,24 +56,10 @@ impl TransferCounts {
 }
 
 impl UpstreamConnection {
-    pub(super) fn new(
-        sender: SendRequest<Full<Bytes>>,
-        counts: ByteCounts,
-        evidence: CloseEvidence,
-    ) -> Self {
-        Self {
-            sender,
-            counts,
-            evidence,
-            is_reused: false,
-            opened_at: Instant::now(),
-            max_idle_time: DEFAULT_IDLE_TIME,
-        }
-    }
-
     /// A request begins; returns the bytes so far.
     pub(super) fn start_request(&self) -> TransferCounts {
         self.evidence.begin_request();
+        self.reply_mark.begin_reply();
         self.transfer_counts()
     }
 

@@ -18,6 +18,7 @@ use super::pool::MAX_ORIGINS;
 use super::*;
 use crate::net::byte_budget::FREE_BYTES;
 use crate::net::drain::Drain;
+use crate::reply_parser::test_server::flooding_server;
 
 const SECOND: Duration = Duration::from_secs(1);
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -318,6 +319,70 @@ async fn a_reply_that_cannot_be_read_is_named_for_what_it_is() {
         assert_eq!(cause(&lost), ("unknown", Cause::ReplyUnreadable), "{lost}");
         assert!(lost.to_string().contains(why), "{lost}");
     }
+}
+
+/// Sends requests to a healthy provider, one after the other.
+async fn send_to_healthy(client: &UpstreamClient, healthy: SocketAddr) {
+    for _ in 0..20 {
+        let reply = client.exchange(post("http", healthy), 10 * SECOND).await;
+        assert_eq!(reply.unwrap().status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_interim_replies_ends_the_exchange_and_holds_up_nobody() {
+    let healthy = keep_answering().await;
+    let client = client();
+    for _ in 0..3 {
+        let (flooding, end) = flooding_server();
+        let attempt = client.exchange(post("http", flooding), 60 * SECOND);
+        let (attempt, ()) = tokio::join!(attempt, send_to_healthy(&client, healthy));
+        let error = attempt.unwrap_err();
+        assert_eq!(cause(&error), ("unknown", Cause::ReplyUnreadable));
+        let text = error.to_string();
+        assert!(
+            text.contains("more than 20 interim replies (1xx)"),
+            "{text}"
+        );
+        let written = end.recv_timeout(10 * SECOND);
+        assert!(written.unwrap() < 16 << 20, "{written:?}");
+    }
+}
+
+#[tokio::test]
+async fn interim_replies_within_the_limits_are_skipped_on_each_request_of_a_connection() {
+    const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let at = server(|_, mut stream| async move {
+        while request(&mut stream).await.is_some() {
+            let reply = HINTS.repeat(15) + OK;
+            stream.write_all(reply.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let client = client();
+    for _ in 0..4 {
+        let reply = client.exchange(post("http", at), 10 * SECOND).await;
+        assert_eq!(reply.unwrap().body, "ok");
+    }
+}
+
+/// Interim replies that come one by one, below the limits.
+#[tokio::test(start_paused = true)]
+async fn the_time_limit_holds_while_interim_replies_come() {
+    let at = server(|_, mut stream| async move {
+        request(&mut stream).await;
+        for _ in 0..20 {
+            // Fails when the client has left.
+            stream
+                .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+                .await
+                .ok();
+            tokio::time::sleep(SECOND).await;
+        }
+    })
+    .await;
+    let error = client().exchange(post("http", at), 3 * SECOND).await;
+    assert_eq!(cause(&error.unwrap_err()), ("unknown", Cause::Timeout));
 }
 
 #[tokio::test]

@@ -10,8 +10,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -22,6 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::file_error::describe_read_error;
 use crate::parse_limit::read_json;
+use crate::reply_parser::{describe_head_error, handshake};
 use crate::secret::SecretString;
 use crate::tls;
 use crate::vault::error::ReadError;
@@ -145,11 +144,12 @@ impl VaultHttpClient {
         stream: S,
         ask: &VaultRequest,
     ) -> Result<VaultResponse, ReadError> {
-        let lost = |error: hyper::Error| {
-            self.unreachable_error(format!("the connection broke off ({error})"))
+        let lost = |error: hyper::Error| match describe_head_error(&error) {
+            Some(fault) => self.unreachable_error(format!("it {fault}")),
+            None => self.unreachable_error(format!("the connection broke off ({error})")),
         };
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        let http = handshake(stream).await.map_err(lost)?;
+        let (mut sender, connection) = (http.sender, http.connection);
         // Owned by its sender: it ends when that is dropped. The sender gets its error.
         tokio::spawn(async move { connection.await.ok() });
         let reply = sender

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::clock::{Moment, SystemClock};
+use crate::reply_parser::test_server::flooding_server;
 use crate::telemetry::VaultReadResult;
 
 type VaultAnswers = BTreeMap<&'static str, (u16, String)>;
@@ -436,6 +437,25 @@ async fn every_missing_response_has_a_time_limit() {
             "{silent}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_server_that_floods_is_left_alone() {
+    let (address, end) = flooding_server();
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeVaultServer::default();
+    let vault = OpenBao::new(
+        &OpenBaoSettings {
+            address: format!("http://{address}").parse().unwrap(),
+            ..settings(&fake, None, approle(&folder, false)).await
+        },
+        &clock(),
+    );
+    let error = vault.read("x").await.unwrap_err();
+    assert_eq!(error.result(), VaultReadResult::Unreachable);
+    let fault = "it sent more than 20 interim replies (1xx)";
+    assert!(error.to_string().contains(fault), "{error}");
+    end.recv_timeout(Duration::from_mins(1)).unwrap();
 }
 
 #[tokio::test]

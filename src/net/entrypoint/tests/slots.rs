@@ -1,6 +1,7 @@
 //! What holds the slot of a connection, and for how long.
 
 use super::*;
+use crate::reply_parser::test_server::flooding_server;
 
 /// A limit that a test can wait for.
 const SHORT: Duration = Duration::from_millis(200);
@@ -162,6 +163,22 @@ async fn a_host_that_does_not_answer_a_forwarded_request_is_504() {
         )),
         "{events:?}"
     );
+}
+
+#[tokio::test]
+async fn a_host_that_floods_a_forwarded_request_is_502() {
+    let fixture = EntrypointFixture::new();
+    let (far, end) = flooding_server();
+    let answer = fixture
+        .ask(&format!(
+            "GET http://{far}/ HTTP/1.1\r\nHost: {far}\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(answer.status, 502);
+    let fault = "it sent more than 20 interim replies (1xx)";
+    assert!(answer.body.contains(fault), "{}", answer.body);
+    end.recv_timeout(Duration::from_mins(1)).unwrap();
+    fixture.slots_free().await;
 }
 
 #[tokio::test]
