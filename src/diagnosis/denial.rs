@@ -97,6 +97,9 @@ denial_reasons! {
     UnlistedOperation "unlisted-operation" Client
         "the dialect {what} does not name this operation, so it does not get our credentials"
         "correct the URL in the backend: {show} lists the operations; to allow another, add its method and path to `operations` of the provider in {config}, then {reload}"
+    AmbiguousOperation "ambiguous-operation" Client
+        "a request in the API of {what} could be another operation to the service, so it does not get our credentials"
+        "correct it in the backend: {show} lists the operations"
     UnknownPath "unknown-path" Client
         "no provider or dialect matches this path"
         "begin the backend's base URL with /<provider or dialect>/; the providers are {what}"

@@ -36,7 +36,9 @@ pub use request::credential::CredentialProblem;
 pub use request::missing::MissingCredential;
 pub use request::recognise::recognise;
 pub(crate) use request::recognised::MatchedOperation;
-pub use request::recognised::{RecognisedRequest, Recognition, RequestTarget};
+pub use request::recognised::{
+    OperationFault, RecognisedRequest, Recognition, RequestTarget, UnlistedRequest,
+};
 pub use types::{
     Account, Claim, Classification, DecodedRequest, LoginToken, MessageResult, RecipientTexts,
     RequestFields, RequestReadError, Untranslatable,

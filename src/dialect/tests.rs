@@ -510,7 +510,9 @@ fn only_listed_operations_pass_and_other_hosts_are_unrecognised() {
             extra,
         ) {
             Recognition::Operation(seen) => format!("{} {}", seen.dialect.name, seen.operation),
-            Recognition::UnlistedOperation(dialect) => format!("{} unlisted", dialect.name),
+            Recognition::UnlistedOperation(unlisted) => {
+                format!("{} unlisted", unlisted.dialect.name)
+            }
             Recognition::Unrecognised => "unrecognised".into(),
         };
     let none = &[];

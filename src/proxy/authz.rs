@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use secrecy::ExposeSecret;
 
 use crate::diagnosis::DenialReason;
-use crate::dialect::{Dialect, RecognisedRequest, Recognition, Request};
+use crate::dialect::{Dialect, RecognisedRequest, Recognition, Request, UnlistedRequest};
 use crate::net::peer::Peer;
 use crate::proxy::answer::plain_error_reply;
 use crate::proxy::request::CompletedRequest;
@@ -95,7 +95,9 @@ pub(super) fn deny_unknown_caller(entrypoint: Entrypoint) -> CompletedRequest {
 pub(super) fn presented_credentials(recognition: &Recognition, request: &Request) -> Vec<String> {
     match recognition {
         Recognition::Operation(RecognisedRequest { dialect, .. })
-        | Recognition::UnlistedOperation(dialect) => presented_in_dialect(dialect, request),
+        | Recognition::UnlistedOperation(UnlistedRequest { dialect, .. }) => {
+            presented_in_dialect(dialect, request)
+        }
         Recognition::Unrecognised => authorization_secret(request).into_iter().collect(),
     }
 }

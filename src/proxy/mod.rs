@@ -43,7 +43,7 @@ use http::StatusCode;
 
 use crate::clock::{Clock, Moment};
 use crate::diagnosis::{Denial, DenialReason, DeniedClient};
-use crate::dialect::{RecognisedRequest, Recognition, Reply, Request};
+use crate::dialect::{RecognisedRequest, Recognition, Reply, Request, UnlistedRequest};
 use crate::net::authority::Authority;
 use crate::net::byte_budget::ByteBudget;
 use crate::net::entrypoint::{
@@ -127,14 +127,14 @@ impl Proxy {
     ) -> CompletedRequest {
         let recognised = match recognition {
             Recognition::Operation(recognised) => recognised,
-            Recognition::UnlistedOperation(dialect) if context.snapshot.observes(&dialect) => {
+            Recognition::UnlistedOperation(unlisted)
+                if context.snapshot.observes(&unlisted.dialect) =>
+            {
                 return self
-                    .observe(context, &dialect, Operation::Other, None)
+                    .observe(context, &unlisted.dialect, Operation::Other, None)
                     .await;
             }
-            Recognition::UnlistedOperation(dialect) => {
-                return Self::deny_unnamed_operation(&dialect);
-            }
+            Recognition::UnlistedOperation(unlisted) => return Self::deny_unlisted(&unlisted),
             Recognition::Unrecognised => return Self::deny_unknown_path(context),
         };
         let dialect = &recognised.dialect;
@@ -376,7 +376,7 @@ impl RequestHandler for Proxy {
             .recognition
         {
             Recognition::Operation(RecognisedRequest { dialect, .. })
-            | Recognition::UnlistedOperation(dialect) => {
+            | Recognition::UnlistedOperation(UnlistedRequest { dialect, .. }) => {
                 Some(error_reply(&dialect, status, Cause::DeniedByPolicy, reason))
             }
             Recognition::Unrecognised => None,

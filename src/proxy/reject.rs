@@ -3,9 +3,10 @@
 
 use http::StatusCode;
 
-use crate::diagnosis::{DenialReason, Diagnosis};
+use crate::diagnosis::{Denial, DenialReason, Diagnosis};
 use crate::dialect::{
-    Dialect, MessageResult, RecognisedRequest, Recognition, RequestFields, RequestReadError,
+    Dialect, MessageResult, OperationFault, RecognisedRequest, Recognition, RequestFields,
+    RequestReadError, UnlistedRequest,
 };
 use crate::problem;
 use crate::provider::diagnose::{diagnose_without_provider, local_input};
@@ -15,11 +16,30 @@ use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::sms::{AttemptKind, Cause, Operation, ProviderId, RequestResult, UnfitNumber};
 
 impl Proxy {
-    /// The request is at a provider's host, and the dialect does not name its operation.
+    /// The request is at a provider's host, and is no operation that the dialect names.
+    pub(super) fn deny_unlisted(unlisted: &UnlistedRequest) -> CompletedRequest {
+        let dialect = &unlisted.dialect;
+        match &unlisted.fault {
+            None => Self::deny_unnamed_operation(dialect),
+            Some(OperationFault::Unreadable(error)) => {
+                Self::deny_unreadable(dialect, Operation::Other, error)
+            }
+            Some(fault @ OperationFault::Ambiguous { .. }) => {
+                let denial = DenialReason::AmbiguousOperation.about(&dialect.name);
+                Self::deny_other(dialect, denial.with_hint(fault.to_string()))
+            }
+        }
+    }
+
+    /// The dialect does not name the operation.
     pub(super) fn deny_unnamed_operation(dialect: &Dialect) -> CompletedRequest {
         let denial = DenialReason::UnlistedOperation
             .about(&dialect.name)
             .with_hint(format!("a message is `{}`", dialect.send_endpoint()));
+        Self::deny_other(dialect, denial)
+    }
+
+    fn deny_other(dialect: &Dialect, denial: Denial) -> CompletedRequest {
         let (status, cause) = (StatusCode::FORBIDDEN, Cause::DeniedByPolicy);
         let reply = error_reply(dialect, status, cause, &denial.reply_text());
         let result = RequestResult::Denied;
@@ -62,7 +82,7 @@ impl Proxy {
     ) -> Option<CompletedRequest> {
         let (dialect, operation) = match recognition {
             Recognition::Operation(found) => (&found.dialect, found.operation),
-            Recognition::UnlistedOperation(dialect) => (dialect, Operation::Other),
+            Recognition::UnlistedOperation(unlisted) => (&unlisted.dialect, Operation::Other),
             Recognition::Unrecognised => return None,
         };
         let limit = context.request.count_values(&context.request.body).err()?;
@@ -120,16 +140,23 @@ impl Proxy {
         recognised: &RecognisedRequest,
         error: &RequestReadError,
     ) -> CompletedRequest {
-        let reply = unreadable_reply(&recognised.dialect, error);
+        Self::deny_unreadable(&recognised.dialect, Operation::Send, error)
+    }
+
+    fn deny_unreadable(
+        dialect: &Dialect,
+        operation: Operation,
+        error: &RequestReadError,
+    ) -> CompletedRequest {
+        let reply = unreadable_reply(dialect, error);
         let mut completed = CompletedRequest::without_attempts(
             reply,
-            Operation::Send,
-            &recognised.dialect.name,
+            operation,
+            &dialect.name,
             RequestResult::Denied,
         );
         completed.cause = Some(Cause::MessageInvalid);
-        let dialect = &recognised.dialect.name;
-        completed.denial = Some(DenialReason::UnreadableMessage.about(dialect));
+        completed.denial = Some(DenialReason::UnreadableMessage.about(&dialect.name));
         completed
     }
 }

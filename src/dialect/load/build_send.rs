@@ -50,6 +50,7 @@ pub(crate) fn compile_send(top: &mut Section<'_>, sink: &mut ProblemSink) -> Com
     let droppable = take_paths(&mut section, "droppable", flat, sink);
     let dropped = take_paths(&mut section, "dropped", flat, sink);
     section.finish(sink);
+    let accepts = compile::accepted_bodies(mappings.fields.encoding, &accepted);
     let spec = endpoint.map(|endpoint| SendSpec {
         fields: move_form_to_query(mappings.fields, &endpoint.methods),
         endpoint,
@@ -61,7 +62,7 @@ pub(crate) fn compile_send(top: &mut Section<'_>, sink: &mut ProblemSink) -> Com
         droppable,
         dropped,
         also_reads: mappings.also_reads,
-        accepts_json: accepted.contains(&raw::RawAcceptedBody::Json),
+        accepts,
         digests,
         classifier,
         success: responses.success,

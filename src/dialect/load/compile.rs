@@ -10,6 +10,7 @@ use crate::dialect::expr::template::{StringTemplate, SyntaxError, to_text};
 use crate::dialect::load::holes::HolePlace;
 use crate::dialect::load::parse::ProblemSink;
 use crate::dialect::load::raw::{self, SpannedText};
+use crate::dialect::model::bodies::{AcceptedBodies, BodyKind};
 use crate::dialect::model::endpoint::Endpoint;
 use crate::dialect::model::{
     BodyEncoding, FieldMapping, FieldValue, RequestTemplate, ResponseTemplate,
@@ -247,6 +248,20 @@ fn flatten_fields(
             value: FieldValue::Constant(to_json(other)),
         }),
     }
+}
+
+/// The encodings that a description writes and lists.
+pub(crate) fn accepted_bodies(
+    written: BodyEncoding,
+    listed: &[raw::RawAcceptedBody],
+) -> AcceptedBodies {
+    let kinds = listed.iter().map(|kind| match kind {
+        raw::RawAcceptedBody::Form => BodyKind::Form,
+        raw::RawAcceptedBody::Multipart => BodyKind::Multipart,
+        raw::RawAcceptedBody::Json => BodyKind::Json,
+        raw::RawAcceptedBody::Text => BodyKind::Text,
+    });
+    AcceptedBodies::new(written, &kinds.collect::<Vec<_>>())
 }
 
 pub(crate) fn to_json(value: &toml::Value) -> Value {

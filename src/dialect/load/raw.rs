@@ -96,7 +96,10 @@ pub(crate) enum RawFormEncoding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RawAcceptedBody {
+    Form,
+    Multipart,
     Json,
+    Text,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

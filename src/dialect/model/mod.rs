@@ -1,6 +1,7 @@
 //! The compiled form of a description: templates, paths, rules and patterns are parsed at load
 //! time. Only `load` builds it; names of fields and parameters are resolved per request.
 
+pub(super) mod bodies;
 pub(super) mod codes;
 pub(super) mod endpoint;
 pub(super) mod host;
@@ -14,6 +15,7 @@ use serde_json::Value;
 use crate::dialect::expr::filter::Filter;
 use crate::dialect::expr::path::JsonPath;
 use crate::dialect::expr::template::{Expr, StringTemplate, ValueSource};
+use crate::dialect::model::bodies::AcceptedBodies;
 use crate::dialect::model::codes::{CodeTable, CodeTest};
 use crate::dialect::model::endpoint::Endpoint;
 use crate::sms::{Cause, Operation};
@@ -93,8 +95,8 @@ pub(crate) struct SendSpec {
     pub(crate) dropped: Vec<JsonPath>,
     pub(crate) fields: RequestTemplate,
     pub(crate) also_reads: Vec<FieldMapping>,
-    /// A form service that also takes its fields as one JSON object.
-    pub(crate) accepts_json: bool,
+    /// The encodings in which the service takes a body.
+    pub(crate) accepts: AcceptedBodies,
     pub(crate) digests: Vec<DigestSpec>,
     pub(crate) classifier: Classifier,
     pub(crate) success: Vec<SuccessResponse>,

@@ -5,11 +5,12 @@
 use http::Method;
 use serde_json::Value;
 
-use crate::dialect::Request;
 use crate::dialect::expr::template::to_text;
 use crate::dialect::model::BodyEncoding;
+use crate::dialect::model::bodies::{AcceptedBodies, BodyKind};
 use crate::dialect::wire::body::{BodyFormat, ParsedBody, decode_component};
 use crate::dialect::wire::multipart;
+use crate::dialect::{Request, RequestReadError};
 
 /// Where a field of a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ struct PlacedField {
 #[derive(Debug)]
 pub(super) struct PlacedFields {
     fields: Vec<PlacedField>,
+    /// The format of the body; an error if it is not read, and then has no fields.
+    body: Result<BodyFormat, RequestReadError>,
 }
 
 /// What a request has for a field of `where`.
@@ -47,14 +50,28 @@ impl PlacedFields {
     pub(super) fn read(request: &Request) -> Self {
         let query = request.query.as_deref().unwrap_or_default();
         let mut fields = pairs(query, FieldPlace::Query);
-        fields.extend(body_fields(request));
+        let body = ParsedBody::parse(&request.headers, &request.body);
+        let body = body.map(|body| {
+            fields.extend(body_fields(&body, request));
+            body.format
+        });
         let headers = request.headers.iter().map(|(name, value)| PlacedField {
             place: FieldPlace::Header,
             name: name.as_str().to_owned(),
             value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
         });
         fields.extend(headers.filter(|field| field.name.contains('-')));
-        Self { fields }
+        Self { fields, body }
+    }
+
+    /// Whether the service reads the body that has these fields.
+    pub(super) fn check_body(
+        &self,
+        request: &Request,
+        accepts: &AcceptedBodies,
+    ) -> Result<(), RequestReadError> {
+        let format = self.body.as_ref().map_err(Clone::clone)?;
+        accepts.check(&request.headers, format)
     }
 
     /// Compares one field of `where` with what the request has in the places of this dialect. A name with a `-` is a
@@ -91,6 +108,17 @@ impl PlacedFields {
     }
 }
 
+impl FieldPlace {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Form => "form",
+            Self::Json => "JSON",
+            Self::Header => "headers",
+        }
+    }
+}
+
 impl PlacedField {
     fn is_named(&self, name: &str, places: &[FieldPlace]) -> bool {
         // HTTP gives the names of headers no case.
@@ -103,18 +131,19 @@ impl PlacedField {
 pub(super) fn named_places(
     method: &Method,
     encoding: BodyEncoding,
-    accepts_json: bool,
+    accepts: &AcceptedBodies,
 ) -> &'static [FieldPlace] {
     if [Method::GET, Method::DELETE, Method::HEAD].contains(method) {
         return &[FieldPlace::Query];
     }
-    match encoding {
-        BodyEncoding::NoBody => &[FieldPlace::Query],
-        BodyEncoding::Json => &[FieldPlace::Json],
-        BodyEncoding::Form | BodyEncoding::Multipart if accepts_json => {
-            &[FieldPlace::Form, FieldPlace::Json]
-        }
-        BodyEncoding::Form | BodyEncoding::Multipart => &[FieldPlace::Form],
+    if encoding == BodyEncoding::NoBody {
+        return &[FieldPlace::Query];
+    }
+    let takes_form = accepts.contains(BodyKind::Form) || accepts.contains(BodyKind::Multipart);
+    match (takes_form, accepts.contains(BodyKind::Json)) {
+        (true, true) => &[FieldPlace::Form, FieldPlace::Json],
+        (true, false) => &[FieldPlace::Form],
+        (false, _) => &[FieldPlace::Json],
     }
 }
 
@@ -144,11 +173,7 @@ fn pairs(text: &str, place: FieldPlace) -> Vec<PlacedField> {
         .collect()
 }
 
-/// A body that cannot be read has no fields.
-fn body_fields(request: &Request) -> Vec<PlacedField> {
-    let Ok(body) = ParsedBody::parse(&request.headers, &request.body) else {
-        return Vec::new();
-    };
+fn body_fields(body: &ParsedBody, request: &Request) -> Vec<PlacedField> {
     match &body.format {
         BodyFormat::Form => {
             let text = String::from_utf8_lossy(&request.body);

@@ -1,5 +1,6 @@
 //! A backend's request: recognised, read, and written or patched for a provider.
 
+mod accepted;
 pub(super) mod credential;
 mod match_fields;
 pub(super) mod missing;

@@ -285,7 +285,7 @@ pub(super) fn encode_pair(name: &str, value: &Value) -> String {
 fn edit_parts(bytes: &Bytes, boundary: &str, edits: &[Edit<'_>]) -> Option<Bytes> {
     let mut out: Vec<Vec<u8>> = Vec::new();
     let mut done = vec![false; edits.len()];
-    for part in multipart::parts(bytes, boundary)? {
+    for part in multipart::parts(bytes, boundary).ok()? {
         let edit = edits.iter().position(|edit| edit.path.text == part.name);
         match edit.and_then(|at| Some((edits.get(at)?, done.get_mut(at)?))) {
             None => out.push(part.raw.to_vec()),

@@ -9,9 +9,9 @@ use serde_json::Value;
 use crate::dialect::expr::filter::{Inverse, to_integer};
 use crate::dialect::expr::path::{self, JsonPath};
 use crate::dialect::expr::template::{Expr, ValueSource, to_text};
-use crate::dialect::model::{BodyEncoding, FieldMapping, FieldValue};
+use crate::dialect::model::{FieldMapping, FieldValue};
 use crate::dialect::request::recognise::{best_effort_fields, merge_query};
-use crate::dialect::wire::body::{self, BodyFormat, ParsedBody};
+use crate::dialect::wire::body::{self, ParsedBody};
 use crate::dialect::{
     DecodedRequest, Dialect, MatchedOperation, RecipientTexts, RecognisedRequest, Request,
     RequestFields, RequestReadError,
@@ -33,7 +33,8 @@ impl Dialect {
             return Ok(undecoded(fields, Vec::new()));
         }
         let body = ParsedBody::parse(&request.headers, &request.body)?;
-        self.check_format(&body.format)?;
+        let accepts = &self.send.accepts;
+        accepts.check(&request.headers, &body.format)?;
         let (query, query_utf8) =
             body::parse_urlencoded(request.query.as_deref().unwrap_or_default())?;
         let mut parsed = ParsedRequest {
@@ -59,26 +60,6 @@ impl Dialect {
             recipient_count,
             recipients,
             fields: RequestFields::new(parsed.into_merged(), recognised),
-        })
-    }
-
-    fn check_format(&self, format: &BodyFormat) -> Result<(), RequestReadError> {
-        let is_form = matches!(format, BodyFormat::Form | BodyFormat::Multipart(_));
-        let is_json = *format == BodyFormat::Json;
-        let (fits, wanted) = match self.send.fields.encoding {
-            BodyEncoding::Json => (is_json, "application/json"),
-            BodyEncoding::Form | BodyEncoding::Multipart => (
-                is_form || (is_json && self.send.accepts_json),
-                "application/x-www-form-urlencoded",
-            ),
-            BodyEncoding::NoBody => (is_form, "all fields in the query"),
-        };
-        if fits || *format == BodyFormat::Empty {
-            return Ok(());
-        }
-        Err(RequestReadError::ContentType {
-            found: format_name(format),
-            wanted: wanted.into(),
         })
     }
 
@@ -178,16 +159,6 @@ fn parse_json_field(tree: &mut Value, name: &str) -> Result<(), ParseLimit> {
         Some(Err(JsonError::Malformed(_))) | None => {}
     }
     Ok(())
-}
-
-fn format_name(encoding: &BodyFormat) -> String {
-    match encoding {
-        BodyFormat::Empty => "none".into(),
-        BodyFormat::Json => "application/json".into(),
-        BodyFormat::Form => "application/x-www-form-urlencoded".into(),
-        BodyFormat::Multipart(_) => "multipart/form-data".into(),
-        BodyFormat::Other(found) => found.clone(),
-    }
 }
 
 fn header_value(request: &Request, field: &FieldMapping) -> Vec<Value> {

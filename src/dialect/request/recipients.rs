@@ -238,7 +238,7 @@ fn replace_in_parts(
 ) -> Option<Bytes> {
     let mut is_changed = false;
     let mut out: Vec<Vec<u8>> = Vec::new();
-    for part in multipart::parts(bytes, boundary)? {
+    for part in multipart::parts(bytes, boundary).ok()? {
         let value = std::str::from_utf8(part.value).unwrap_or_default();
         let mut fields = fields.iter().filter(|field| field.has_name(&part.name));
         let new = fields.find_map(|field| field.replace_field(value, replace));

@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use crate::dialect::model::SendSpec;
 use crate::dialect::model::endpoint::Endpoint;
-use crate::dialect::request::match_fields::{FieldMatch, PlacedFields, named_places};
+use crate::dialect::request::match_fields::{FieldMatch, FieldPlace, PlacedFields, named_places};
 use crate::dialect::wire::body::{self, ParsedBody};
 use crate::dialect::{
-    Dialect, MatchedOperation, RecognisedRequest, Recognition, Request, RequestTarget,
+    Dialect, MatchedOperation, OperationFault, RecognisedRequest, Recognition, Request,
+    RequestReadError, RequestTarget, UnlistedRequest,
 };
 use crate::sms::Operation;
 
@@ -23,10 +24,10 @@ pub fn recognise(
     extra: &[(String, Vec<String>)],
 ) -> Recognition {
     let (candidates, named) = candidates(dialects, target);
-    let mut fields = None;
+    let mut seen = SeenRequest::default();
     for (dialect, host) in &candidates {
-        if let Some(seen) = dialect.match_operation(*host, request, &mut fields) {
-            return seen;
+        if let Some(recognition) = dialect.match_operation(*host, request, &mut seen) {
+            return recognition;
         }
     }
     let passthrough = candidates
@@ -34,9 +35,18 @@ pub fn recognise(
         .find_map(|(dialect, host)| dialect.match_provider_operation(*host, request, extra));
     match (passthrough, candidates.first()) {
         (Some(seen), _) => Recognition::Operation(seen),
-        (None, Some((dialect, _))) if named => Recognition::UnlistedOperation(Arc::clone(dialect)),
+        (None, Some((dialect, _))) if named => dialect.unlisted(seen.fault),
         (None, _) => Recognition::Unrecognised,
     }
+}
+
+/// What the comparison with the operations has found out about a request.
+#[derive(Default)]
+struct SeenRequest {
+    /// Read when they are first needed.
+    fields: Option<PlacedFields>,
+    /// Why an operation at this path did not match.
+    fault: Option<OperationFault>,
 }
 
 impl RecognisedRequest {
@@ -190,26 +200,40 @@ impl Dialect {
         self: &Arc<Self>,
         host: HostConstraint<'_>,
         request: &Request,
-        fields: &mut Option<PlacedFields>,
+        seen: &mut SeenRequest,
     ) -> Option<Recognition> {
-        self.operation_patterns().into_iter().find_map(|pattern| {
+        let mut fault = None;
+        let found = self.operation_patterns().into_iter().find_map(|pattern| {
             let below = self.path_below_base(pattern.endpoint, host, &request.path)?;
             let path_params = pattern.endpoint.match_path(&request.method, below)?;
-            let matches = pattern.match_fields(request, &self.send, fields);
-            if matches == FieldMatch::Different {
-                return None;
-            }
-            let is_unlisted = matches == FieldMatch::Ambiguous;
-            Some(if is_unlisted || pattern.operation == Operation::Other {
-                Recognition::UnlistedOperation(Arc::clone(self))
-            } else {
-                Recognition::Operation(RecognisedRequest {
+            match pattern.match_fields(request, &self.send, &mut seen.fields) {
+                PatternMatch::Different => None,
+                PatternMatch::Unreadable(error) => {
+                    fault.get_or_insert(OperationFault::Unreadable(error));
+                    None
+                }
+                PatternMatch::Ambiguous(ambiguous) => Some(self.unlisted(Some(ambiguous))),
+                // It could be the operation whose fields could not be read.
+                PatternMatch::Same if fault.is_some() => Some(self.unlisted(fault.take())),
+                PatternMatch::Same if pattern.operation == Operation::Other => {
+                    Some(self.unlisted(None))
+                }
+                PatternMatch::Same => Some(Recognition::Operation(RecognisedRequest {
                     dialect: Arc::clone(self),
                     operation: pattern.operation,
                     matched: pattern.matched,
                     path_params,
-                })
-            })
+                })),
+            }
+        });
+        seen.fault = seen.fault.take().or(fault);
+        found
+    }
+
+    fn unlisted(self: &Arc<Self>, fault: Option<OperationFault>) -> Recognition {
+        Recognition::UnlistedOperation(UnlistedRequest {
+            dialect: Arc::clone(self),
+            fault,
         })
     }
 
@@ -280,6 +304,16 @@ struct OperationPattern<'d> {
     required_fields: &'d [String],
 }
 
+/// Whether a request is the operation of a pattern.
+enum PatternMatch {
+    Same,
+    Different,
+    /// The body that has its fields cannot be read; another operation may match.
+    Unreadable(RequestReadError),
+    /// A field that selects it is not where the service has it.
+    Ambiguous(OperationFault),
+}
+
 impl OperationPattern<'_> {
     /// Whether the request has the fields of this operation in their places. Reads the request's fields into `fields`
     /// when they are first needed.
@@ -288,29 +322,49 @@ impl OperationPattern<'_> {
         request: &Request,
         send: &SendSpec,
         fields: &mut Option<PlacedFields>,
-    ) -> FieldMatch {
+    ) -> PatternMatch {
         if self.required_values.is_empty() && self.required_fields.is_empty() {
-            return FieldMatch::Same;
+            return PatternMatch::Same;
         }
         let fields = fields.get_or_insert_with(|| PlacedFields::read(request));
-        let places = named_places(&request.method, send.fields.encoding, send.accepts_json);
-        let mut matches = self
-            .required_values
-            .iter()
-            .map(|(name, wanted)| fields.compare(name, wanted, places));
-        if let Some(other) = matches.find(|found| *found != FieldMatch::Same) {
-            return other;
+        if self.has_body_fields()
+            && let Err(error) = fields.check_body(request, &send.accepts)
+        {
+            return PatternMatch::Unreadable(error);
         }
-        let has_all = self
-            .required_fields
-            .iter()
-            .all(|name| fields.has(name, places));
-        if has_all {
-            FieldMatch::Same
+        let places = named_places(&request.method, send.fields.encoding, &send.accepts);
+        for (name, wanted) in self.required_values {
+            match fields.compare(name, wanted, places) {
+                FieldMatch::Same => {}
+                FieldMatch::Different => return PatternMatch::Different,
+                FieldMatch::Ambiguous => {
+                    return PatternMatch::Ambiguous(OperationFault::Ambiguous {
+                        field: name.clone(),
+                        place: place_of(name, places).as_str(),
+                    });
+                }
+            }
+        }
+        let mut names = self.required_fields.iter();
+        if names.all(|name| fields.has(name, places)) {
+            PatternMatch::Same
         } else {
-            FieldMatch::Different
+            PatternMatch::Different
         }
     }
+
+    /// Whether a field other than a header selects it.
+    fn has_body_fields(&self) -> bool {
+        let mut names = self.required_values.iter().map(|(name, _)| name);
+        !self.required_fields.is_empty() || names.any(|name| !name.contains('-'))
+    }
+}
+
+fn place_of(name: &str, places: &[FieldPlace]) -> FieldPlace {
+    if name.contains('-') {
+        return FieldPlace::Header;
+    }
+    places.first().copied().unwrap_or(FieldPlace::Query)
 }
 
 /// Query and body in one tree, for recognition only; an unreadable body has no fields.

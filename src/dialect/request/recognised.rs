@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::dialect::Dialect;
 use crate::dialect::model::endpoint::Endpoint;
+use crate::dialect::{Dialect, RequestReadError};
 use crate::sms::Operation;
 
 /// The address of the request, as the entrypoint received it.
@@ -24,10 +24,37 @@ pub enum RequestTarget<'a> {
 pub enum Recognition {
     /// An operation that a dialect names.
     Operation(RecognisedRequest),
-    /// A dialect's host or name, but not an operation that it names: 403.
-    UnlistedOperation(Arc<Dialect>),
+    /// A dialect's host or name, but not an operation that it names.
+    UnlistedOperation(UnlistedRequest),
     /// Not the host of any dialect.
     Unrecognised,
+}
+
+/// A request that is no operation of its dialect.
+#[derive(Clone, Debug)]
+pub struct UnlistedRequest {
+    /// The dialect.
+    pub dialect: Arc<Dialect>,
+    /// What is wrong with a request at the path of an operation; none: no operation has this path.
+    pub fault: Option<OperationFault>,
+}
+
+/// What keeps a request at the path of an operation from being that operation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OperationFault {
+    /// A field of `where` is elsewhere, twice, or in another spelling.
+    #[error(
+        "the field `{field}` selects the operation, so it must be there once, spelt like this, in the {place}"
+    )]
+    Ambiguous {
+        /// The field, as the description names it.
+        field: String,
+        /// Where the service has it.
+        place: &'static str,
+    },
+    /// The body that has the fields cannot be read.
+    #[error(transparent)]
+    Unreadable(RequestReadError),
 }
 
 /// A request matched to an operation.

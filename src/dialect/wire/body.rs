@@ -10,7 +10,7 @@ use quick_xml::events::Event;
 use serde_json::{Map, Value};
 
 use crate::dialect::expr::template::to_text;
-use crate::dialect::wire::multipart;
+use crate::dialect::wire::multipart::{self, MultipartFault};
 use crate::dialect::wire::tree::insert_value;
 use crate::dialect::wire::unique_names::UniqueNames;
 use crate::dialect::{Request, RequestReadError};
@@ -29,14 +29,17 @@ pub(crate) enum BodyFormat {
 impl BodyFormat {
     /// Decided by the content type, without one by the first byte of the body.
     pub(crate) fn detect(headers: &HeaderMap, body: &[u8]) -> Result<Self, RequestReadError> {
+        if headers.get_all(CONTENT_TYPE).iter().count() > 1 {
+            return Err(RequestReadError::Malformed {
+                format: "HTTP",
+                what: "it has two Content-Type headers".into(),
+            });
+        }
         let coding = header_text(headers, CONTENT_ENCODING.as_str());
         if !(coding.is_empty() || coding.eq_ignore_ascii_case("identity")) {
             return Err(RequestReadError::Encoded(printable_token(coding)));
         }
-        Ok(detect_format(
-            header_text(headers, CONTENT_TYPE.as_str()),
-            body,
-        ))
+        detect_format(header_text(headers, CONTENT_TYPE.as_str()), body)
     }
 
     /// The number of values of the body's tree, without making one.
@@ -91,10 +94,7 @@ impl ParsedBody {
                 }
             },
             BodyFormat::Multipart(boundary) => {
-                multipart::read(body, boundary).ok_or_else(|| RequestReadError::Malformed {
-                    format: "multipart form",
-                    what: "its parts are incomplete".into(),
-                })?
+                multipart::read(body, boundary).map_err(malformed_multipart)?
             }
         };
         let charset = is_utf8_charset(header_text(headers, CONTENT_TYPE.as_str()));
@@ -106,6 +106,26 @@ impl ParsedBody {
     }
 }
 
+/// Whether nothing says how a body is encoded: no content type, or the one that HTTP clients add to a text of their own.
+pub(crate) fn is_untyped(headers: &HeaderMap) -> bool {
+    let media = media_type(header_text(headers, CONTENT_TYPE.as_str()));
+    media.is_empty() || media == "text/plain"
+}
+
+/// The media type for an error: `none` if there is none.
+pub(crate) fn media_name(headers: &HeaderMap) -> String {
+    let media = media_type(header_text(headers, CONTENT_TYPE.as_str()));
+    match media.as_str() {
+        "" => "none".to_owned(),
+        other => printable_token(other),
+    }
+}
+
+fn media_type(content_type: &str) -> String {
+    let media = content_type.split(';').next().unwrap_or_default();
+    media.trim().to_ascii_lowercase()
+}
+
 fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
     headers
         .get(name)
@@ -114,20 +134,21 @@ fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
         .trim()
 }
 
-fn detect_format(content_type: &str, body: &[u8]) -> BodyFormat {
-    let media = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    match media.as_str() {
+fn malformed_multipart(fault: MultipartFault) -> RequestReadError {
+    RequestReadError::Malformed {
+        format: "multipart form",
+        what: fault.to_string(),
+    }
+}
+
+fn detect_format(content_type: &str, body: &[u8]) -> Result<BodyFormat, RequestReadError> {
+    let media = media_type(content_type);
+    Ok(match media.as_str() {
         _ if body.is_empty() => BodyFormat::Empty,
         "application/x-www-form-urlencoded" => BodyFormat::Form,
-        "multipart/form-data" => match multipart::boundary(content_type) {
-            Some(boundary) => BodyFormat::Multipart(boundary),
-            None => BodyFormat::Other(media),
-        },
+        "multipart/form-data" => {
+            BodyFormat::Multipart(multipart::boundary(content_type).map_err(malformed_multipart)?)
+        }
         "" | "text/plain" => match strip_bom(body)
             .iter()
             .find(|byte| !byte.is_ascii_whitespace())
@@ -143,7 +164,7 @@ fn detect_format(content_type: &str, body: &[u8]) -> BodyFormat {
             BodyFormat::Json
         }
         other => BodyFormat::Other(printable_token(other)),
-    }
+    })
 }
 
 /// Whether the charset is UTF-8 or absent.
