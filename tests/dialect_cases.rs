@@ -560,7 +560,10 @@ impl Cases {
         };
         match recognise(&among, place, &request, &[]) {
             Recognition::Operation(seen) => Ok((seen, request)),
-            Recognition::UnlistedOperation(_) => Err("not-named".into()),
+            Recognition::UnlistedOperation(denied) => Err(match denied.fault {
+                Some(fault) if case.error.is_some() => fault.to_string(),
+                Some(_) | None => "not-named".into(),
+            }),
             Recognition::Unrecognised => Err("foreign".into()),
         }
     }
@@ -569,7 +572,7 @@ impl Cases {
         let wanted = case.operation.as_deref().unwrap_or("send");
         let (seen, request) = match self.recognised(case) {
             Ok(found) => found,
-            Err(word) => return same(wanted, &word),
+            Err(word) => return same(case.error.as_deref().unwrap_or(wanted), &word),
         };
         same(wanted, seen.operation.as_str())?;
         if seen.operation == Operation::Send {

@@ -14,7 +14,8 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use sms_sidecar::dialect::recognise;
 use sms_sidecar::dialect::{
     Account, Catalog, Classification, Dialect, MessageResult, ProbeSubject, Recognition, Reply,
@@ -116,11 +117,17 @@ fn read(
     query: Option<&str>,
     body: &str,
 ) -> Result<sms_sidecar::dialect::DecodedRequest, sms_sidecar::dialect::RequestReadError> {
+    let media = if body.starts_with('{') {
+        "application/json"
+    } else {
+        "application/x-www-form-urlencoded"
+    };
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static(media))];
     let request = Request {
         method,
         path: path.into(),
         query: query.map(str::to_owned),
-        headers: HeaderMap::new(),
+        headers: headers.into_iter().collect(),
         body: body.to_owned().into(),
     };
     let Recognition::Operation(seen) = recognise(

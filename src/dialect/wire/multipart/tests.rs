@@ -1,3 +1,5 @@
+//! The form that every server reads alike is read, and what servers read differently is a fault.
+
 use super::*;
 use crate::dialect::wire::body::flat_fields;
 use serde_json::json;
