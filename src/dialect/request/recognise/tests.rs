@@ -243,7 +243,8 @@ fn parts(fields: &[(String, String)], disposition: &str) -> String {
             disposition.replace("NAME", name)
         )
     };
-    format!("{}--b--\r\n", fields.iter().map(part).collect::<String>())
+    let parts: Vec<String> = fields.iter().map(part).collect();
+    format!("{}--b--\r\n", parts.concat())
 }
 
 /// No other encoding than those of the description selects an operation, and no part that a service reads otherwise.

@@ -8,10 +8,9 @@ const NAMED: &str = "Content-Disposition: form-data; name=";
 
 /// A body of parts, each with its headers and its value.
 fn body_of(parts: &[(&str, &str)]) -> String {
-    let parts: String = parts
-        .iter()
-        .map(|(headers, value)| format!("--b\r\n{headers}\r\n\r\n{value}\r\n"))
-        .collect();
+    let part = |(headers, value): &(&str, &str)| format!("--b\r\n{headers}\r\n\r\n{value}\r\n");
+    let parts: Vec<String> = parts.iter().map(part).collect();
+    let parts = parts.concat();
     format!("{parts}--b--\r\n")
 }
 
@@ -246,12 +245,12 @@ fn what_servers_read_differently_is_not_read() {
 
 #[test]
 fn a_boundary_counts_only_where_every_server_sees_it() {
+    use MultipartFault::{Epilogue, Incomplete, MisplacedBoundary};
     let part = "\r\nContent-Disposition: form-data; name=\"cost\"\r\n\r\n1";
     let whole = format!("--b{part}\r\n--b--\r\n");
     assert_eq!(read_text(&whole), Ok(json!({"cost": "1"})));
-    use MultipartFault::{Epilogue, Incomplete, MisplacedBoundary};
     for (body, fault) in [
-        ("".to_owned(), Incomplete),
+        (String::new(), Incomplete),
         ("--b".to_owned(), MisplacedBoundary),
         ("--b\r\n".to_owned(), Incomplete),
         (format!("--b{part}"), Incomplete),
