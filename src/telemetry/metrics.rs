@@ -1,4 +1,4 @@
-//! Every metric family: its name, its labels, and which of its series exist from the start.
+//! Every metric family: its name and its labels.
 //! Private to telemetry, so that only an event can change a metric.
 
 use std::fmt;
@@ -7,28 +7,16 @@ use std::sync::Arc;
 use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::clock::Clock;
-use crate::diagnosis::{ClientKind, DenialReason};
-use crate::policy::HealthState;
-use crate::sms::{AttemptKind, Cause, Entrypoint, Operation, RequestResult};
-use crate::telemetry::connections::{
-    ConnectionDenialReason, OpenConnectionsGauge, backend_entrypoints,
-};
+use crate::telemetry::connections::OpenConnectionsGauge;
 use crate::telemetry::credential_age::CredentialAge;
-use crate::telemetry::labels::{LabelSet, NONE};
-use crate::telemetry::notification::NOTIFICATION_RESULTS;
+use crate::telemetry::labels::LabelSet;
 use crate::telemetry::registry::{MetricFactory, remove_series, retain_series, series_labels};
-use crate::telemetry::{BuildInfo, MetricsSchema, RouteSummary, SpanDropReason, VaultReadResult};
 
 /// Every value of the label `outcome`.
 pub(super) const OUTCOMES: [&str; 4] = ["accepted", "rejected", "unsent", "unknown"];
 
 /// Every value of the label of `reloads_total`.
 pub(super) const RELOAD_RESULTS: [&str; 2] = ["ok", "failed"];
-
-/// Statuses that exist at zero, so that the first of each, such as the first 401, is an increase.
-const INITIAL_STATUSES: [&str; 12] = [
-    "200", "201", "202", "400", "401", "402", "403", "404", "429", "500", "502", "503",
-];
 
 const POSSIBLE_DUPLICATES_HELP: &str =
     "Messages sent through this provider after an attempt elsewhere that may have been taken.";
@@ -55,7 +43,7 @@ pub(super) struct MetricFamilies {
     pub(super) duplicates_suppressed: IntCounterVec,
     pub(super) provider_state: IntGaugeVec,
     pub(super) first_choice: IntGaugeVec,
-    route_provider: IntGaugeVec,
+    pub(super) route_provider: IntGaugeVec,
     pub(super) account: AccountFamilies,
     pub(super) process: ProcessFamilies,
     pub(super) connections: ConnectionFamilies,
@@ -87,8 +75,8 @@ pub(super) struct ProcessFamilies {
     pub(super) spans_dropped: IntCounterVec,
     pub(super) notifications: IntCounterVec,
     pub(super) log_lines_dropped: IntCounter,
-    dialect_info: IntGaugeVec,
-    build_info: IntGaugeVec,
+    pub(super) dialect_info: IntGaugeVec,
+    pub(super) build_info: IntGaugeVec,
 }
 
 impl MetricFamilies {
@@ -152,140 +140,6 @@ impl MetricFamilies {
             process: ProcessFamilies::register(on)?,
             connections: ConnectionFamilies::register(on)?,
         })
-    }
-
-    /// Creates the series that must exist before anything happens.
-    pub(super) fn init_series(&self, schema: &MetricsSchema) {
-        for (provider, dialect) in &schema.providers {
-            self.init_provider_series(provider.as_str());
-            self.init_dialect_series(dialect);
-        }
-        for RouteSummary {
-            name: route,
-            providers,
-            ..
-        } in &schema.config.routes
-        {
-            init_gauge(&self.first_choice, &[("route", route)], 1);
-            for (place, provider) in (1..).zip(providers) {
-                self.route_provider
-                    .with_label_values(&[route.as_str(), provider.as_str()])
-                    .set(place);
-            }
-        }
-        for vault in &schema.vaults {
-            for result in VaultReadResult::ALL {
-                self.account
-                    .vault_reads
-                    .with_label_values(&[vault.as_str(), result.as_str()]);
-            }
-        }
-        self.init_denial_series();
-        for result in RELOAD_RESULTS {
-            self.process.reloads.with_label_values(&[result]);
-        }
-        self.connections.init_series();
-        for (dialect, source) in &schema.dialects {
-            self.process
-                .dialect_info
-                .with_label_values(&[dialect, source])
-                .set(1);
-        }
-        let BuildInfo { version, commit } = &schema.build;
-        self.process
-            .build_info
-            .with_label_values(&[version, commit])
-            .set(1);
-    }
-
-    fn init_denial_series(&self) {
-        for (reason, client) in DenialReason::ALL
-            .iter()
-            .flat_map(|reason| ClientKind::ALL.iter().map(move |client| (reason, client)))
-        {
-            self.denied_requests
-                .with_label_values(&[reason.as_str(), client.as_str()]);
-        }
-    }
-
-    /// Creates the series that exist only for a config with traces.
-    pub(super) fn init_span_series(&self) {
-        self.process.spans_exported.with_label_values::<&str>(&[]);
-        for loss in SpanDropReason::ALL {
-            self.process
-                .spans_dropped
-                .with_label_values(&[loss.as_str()]);
-        }
-    }
-
-    /// Creates the series that exist only for a config with a webhook.
-    pub(super) fn init_notification_series(&self) {
-        for result in NOTIFICATION_RESULTS {
-            self.process.notifications.with_label_values(&[result]);
-        }
-    }
-
-    fn init_provider_series(&self, provider: &str) {
-        for (outcome, cause) in failure_outcomes() {
-            // A send can fail for any cause. For the other kinds, only causes that block the account matter to operators.
-            let kinds = if cause.blocks_account() {
-                AttemptKind::ALL
-            } else {
-                &[AttemptKind::Send]
-            };
-            for kind in kinds {
-                self.attempts.with_label_values(&[
-                    provider,
-                    kind.as_str(),
-                    outcome,
-                    cause.as_str(),
-                    cause.family().as_str(),
-                ]);
-            }
-        }
-        for kind in AttemptKind::ALL.iter().map(|kind| kind.as_str()) {
-            self.attempts
-                .with_label_values(&[provider, kind, "accepted", NONE, NONE]);
-            for status in INITIAL_STATUSES {
-                self.upstream_responses
-                    .with_label_values(&[provider, kind, status]);
-            }
-            self.attempt_duration.with_label_values(&[provider, kind]);
-        }
-        self.possible_duplicates.with_label_values(&[provider]);
-        init_gauge(
-            &self.account.credential_version,
-            &[("provider", provider)],
-            0,
-        );
-        for state in HealthState::LABELS {
-            init_gauge(
-                &self.provider_state,
-                &[("provider", provider), ("state", state)],
-                i64::from(*state == HealthState::Healthy.as_str()),
-            );
-        }
-    }
-
-    fn init_dialect_series(&self, dialect: &str) {
-        for result in [
-            RequestResult::Accepted,
-            RequestResult::NotSent,
-            RequestResult::InDoubt,
-            RequestResult::MessageRejected,
-        ] {
-            for entrypoint in Entrypoint::ALL {
-                self.requests.with_label_values(&[
-                    entrypoint.as_str(),
-                    dialect,
-                    Operation::Send.as_str(),
-                    result.as_str(),
-                ]);
-            }
-            self.request_duration
-                .with_label_values(&[dialect, result.as_str()]);
-        }
-        self.duplicates_suppressed.with_label_values(&[dialect]);
     }
 
     /// Removes every series of a name that is no longer configured.
@@ -386,15 +240,6 @@ impl ConnectionFamilies {
             )?,
         })
     }
-
-    fn init_series(&self) {
-        for entrypoint in backend_entrypoints() {
-            for reason in ConnectionDenialReason::ALL {
-                self.denied
-                    .with_label_values(&[entrypoint.as_str(), reason.as_str()]);
-            }
-        }
-    }
 }
 
 impl ProcessFamilies {
@@ -454,26 +299,5 @@ impl ProcessFamilies {
 impl fmt::Debug for MetricFamilies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MetricFamilies").finish_non_exhaustive()
-    }
-}
-
-/// Every way an attempt can fail: a description may give any of these outcomes to any cause.
-fn failure_outcomes() -> impl Iterator<Item = (&'static str, Cause)> {
-    Cause::ALL
-        .iter()
-        .copied()
-        .flat_map(|cause| ["rejected", "unsent", "unknown"].map(|outcome| (outcome, cause)))
-}
-
-/// Sets a gauge's first value. An existing gauge keeps its value, so that a reload does not change it.
-fn init_gauge(family: &IntGaugeVec, labels: &[(&str, &str)], value: i64) {
-    let exists = series_labels(family).iter().any(|found| {
-        labels
-            .iter()
-            .all(|(name, value)| found.get(*name).is_some_and(|it| it == value))
-    });
-    if !exists {
-        let values: Vec<&str> = labels.iter().map(|(_, value)| *value).collect();
-        family.with_label_values(&values).set(value);
     }
 }

@@ -9,6 +9,7 @@ mod credential_age;
 mod delivery;
 mod entrypoint;
 mod facts;
+mod initial_series;
 mod labels;
 mod lifecycle;
 pub mod log;
@@ -116,8 +117,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Registers every family on `registry` and creates its series at zero: the first increase of a
-    /// counter that starts at 1 cannot be seen.
+    /// Registers every family on `registry` and creates the series that exist from the start.
     pub fn new(
         registry: &Registry,
         schema: &MetricsSchema,

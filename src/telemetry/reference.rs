@@ -24,8 +24,8 @@ const HEAD: &str = "# Metrics reference
 <!-- Generated from src/telemetry/metrics.rs by `UPDATE_GOLDENS=1 cargo test --test reference`. -->
 
 Every metric begins with `sms_sidecar_`. A label's value comes from a closed list or from the config,
-never from traffic. Counters for each provider and cause exist at 0 from the start, so that the first
-401 is an increase.
+never from traffic. A counter whose increase an alert reads exists at 0 from the start, so that the first
+401 is an increase; every other series begins when it happens.
 
 | Metric | Type | Labels | Meaning |
 | --- | --- | --- | --- |

@@ -142,7 +142,7 @@ const ANNOTATIONS = {
 
 /** What each target of each panel returns: [[labels, value or condition], …]. */
 async function expectations({ proxy, watch, at, changed, seen, reloaded }) {
-  const buckets = await histograms(proxy);
+  const buckets = await histograms({ proxy, watch, at });
   const [balance] = await watch.samples(`sms_sidecar_balance{provider="eskiz"}[${WINDOW}s]`, at);
   const year = 86_400 * 366;
   const instance = proxy.listen.admin;
@@ -206,19 +206,28 @@ function compare(what, result, expected) {
   }
 }
 
-/** The buckets of the process itself, from its own metrics page: all counts since its start. */
-async function histograms(proxy) {
+/**
+ * The buckets of the process itself, from its own metrics page, less those of the first scrape: a histogram begins when
+ * something happens, and Prometheus sees what is added to it from there.
+ */
+async function histograms({ proxy, watch, at }) {
   const lines = (await proxy.metricsPage()).split('\n');
+  const scraped = await watch.query(`min_over_time({__name__=~"sms_sidecar_.+_bucket"}[${WINDOW}s])`, at);
   return (name, labels) => {
+    const matches = (text) => Object.entries(labels).every(([key, value]) => text.includes(`${key}="${value}"`));
     const counts = new Map();
-    for (const line of lines.filter((it) => it.startsWith(`sms_sidecar_${name}_bucket{`))) {
-      if (!Object.entries(labels).every(([key, value]) => line.includes(`${key}="${value}"`))) continue;
-      const le = Number(/le="([^"]+)"/.exec(line)[1].replace('+Inf', 'Infinity'));
-      counts.set(le, (counts.get(le) ?? 0) + Number(line.split(' ').at(-1)));
+    const add = (le, count) => counts.set(le, (counts.get(le) ?? 0) + count);
+    for (const line of lines.filter((it) => it.startsWith(`sms_sidecar_${name}_bucket{`) && matches(it))) {
+      add(bound(/le="([^"]+)"/.exec(line)[1]), Number(line.split(' ').at(-1)));
     }
-    return [...counts].sort(([a], [b]) => a - b);
+    for (const { labels: first, value } of scraped) {
+      if (Object.entries(labels).every(([key, word]) => first[key] === word)) add(bound(first.le), -value);
+    }
+    return [...counts].sort(([low], [high]) => low - high);
   };
 }
+
+const bound = (le) => Number(le.replace('+Inf', 'Infinity'));
 
 /** As Prometheus computes it: linear within the bucket that holds the rank. */
 function quantile(q, buckets) {

@@ -3,18 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prometheus::Registry;
 use prometheus::proto::MetricType;
 use regex::Regex;
 use sms_sidecar::clock::SystemClock;
 use sms_sidecar::secret::Version;
-use sms_sidecar::sms::{Cause, ProviderId};
+use sms_sidecar::sms::{
+    AttemptKind, Cause, Entrypoint, Operation, Outcome, ProviderId, RequestResult,
+};
 use sms_sidecar::telemetry::{
-    BalanceReported, CaExpiry, ConfigSummary, CredentialLoaded, Failover, MetricsSchema,
-    RouteSummary, SpanDropReason, SpansDropped, SpansExported, Started, Telemetry, TokenExpiry,
-    VaultRead, VaultReadResult, closed_values,
+    AttemptFinished, BalanceReported, CaExpiry, ConfigSummary, CredentialLoaded, Failover,
+    MetricsSchema, RequestFinished, RouteSummary, SpanDropReason, SpansDropped, SpansExported,
+    Started, Telemetry, TokenExpiry, VaultRead, VaultReadResult, closed_values,
 };
 
 const RECORDING: &str = "deploy/prometheus/recording.rules.yml";
@@ -169,6 +171,7 @@ fn registry_in_use() -> Registry {
     }
     .emit(&telemetry);
     emit_account(&a, at, &telemetry);
+    emit_request(&a, &telemetry);
     VaultRead {
         vault: "v",
         path: "p",
@@ -215,6 +218,38 @@ fn emit_account(provider: &ProviderId, at: SystemTime, telemetry: &Telemetry) {
         unit: "UZS",
         value: 1.0,
         daily_spend: None,
+    }
+    .emit(telemetry);
+}
+
+/// An attempt with a reply, and the request that it served.
+fn emit_request(provider: &ProviderId, telemetry: &Telemetry) {
+    AttemptFinished {
+        provider,
+        kind: AttemptKind::Send,
+        outcome: &Outcome::Unknown(Cause::ReplyUnreadable),
+        status: Some(200),
+        duration: Duration::ZERO,
+    }
+    .emit(telemetry);
+    RequestFinished {
+        id: "",
+        caller: None,
+        entrypoint: Entrypoint::BaseUrl,
+        dialect: Some("twilio"),
+        operation: Operation::Send,
+        route: None,
+        recipient: None,
+        attempts: &[],
+        result: RequestResult::InDoubt,
+        method: "POST",
+        status: 504,
+        cause: None,
+        certainty: None,
+        remedy: None,
+        duplicate_age: None,
+        duration: Duration::ZERO,
+        parent: None,
     }
     .emit(telemetry);
 }
