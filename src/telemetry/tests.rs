@@ -407,10 +407,8 @@ fn the_first_failure_that_an_alert_reads_is_visible_as_an_increase() {
         for outcome in [Outcome::Rejected, Outcome::Unsent, Outcome::Unknown] {
             let fixture = fixture();
             for (cause, family, status) in &read_by_alerts {
-                for provider in ["main", "backup"] {
-                    let before = failures(&fixture, provider, *cause, *family);
-                    assert_eq!(before, Some(0.0), "{provider} {cause} {family:?}");
-                }
+                let before = ["main", "backup"].map(|it| failures(&fixture, it, *cause, *family));
+                assert_eq!(before, [Some(0.0); 2], "{cause} {family:?}");
                 AttemptFinished {
                     provider: &main,
                     kind,
