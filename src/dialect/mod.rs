@@ -30,6 +30,7 @@ pub use fields::{EvidenceBasis, FieldSpec, ParamSpec};
 pub use load::catalog::{Catalog, SourceFile};
 pub use model::{Probe, ProbeSubject};
 pub use reply::cause_table::CauseTableRow;
+pub use reply::classify::classify_without_body;
 pub use reply::listing::Approval;
 pub use reply::probe::ProbeClassification;
 pub use request::credential::CredentialProblem;

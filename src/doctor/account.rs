@@ -151,14 +151,11 @@ fn rejection_check(subject: &ProviderCheck<'_>, run: &ProbeRun) -> Option<Check>
     match &run.outcome {
         ProbeOutcome::Healthy(_) | ProbeOutcome::Reachable(_) => None,
         ProbeOutcome::Rejected(rejection) if is_inconclusive(run, rejection) => None,
-        ProbeOutcome::Lost(lost) => {
-            let (ExchangeError::Unsent { cause, .. } | ExchangeError::Unknown { cause, .. }) = lost;
-            Some(connectivity::exchange_failure(
-                subject,
-                check_name(*cause),
-                lost,
-            ))
-        }
+        ProbeOutcome::Lost(lost) => Some(connectivity::exchange_failure(
+            subject,
+            check_name(lost.cause()),
+            lost,
+        )),
         ProbeOutcome::Rejected(rejection) => {
             let cause = rejection
                 .classification

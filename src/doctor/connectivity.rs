@@ -98,8 +98,7 @@ pub(crate) fn exchange_failure(
     name: &'static str,
     lost: &ExchangeError,
 ) -> Check {
-    let (ExchangeError::Unsent { cause, detail } | ExchangeError::Unknown { cause, detail }) = lost;
-    subject.local_failure(name, *cause, detail)
+    subject.local_failure(name, lost.cause(), lost.detail())
 }
 
 /// Whether services are likely to reject signatures and tokens because of it.

@@ -32,7 +32,7 @@ use crate::provider::probe::ProbeRequest;
 use crate::provider::{Provider, ProviderClient};
 use crate::secret::Credential;
 use crate::secret::redact::Redactor;
-use crate::sms::{AttemptKind, Cause, ProviderId};
+use crate::sms::{AttemptKind, Cause, Outcome, ProviderId};
 use crate::vault::CredentialCache;
 
 /// The time limit of all checks of one provider.
@@ -214,7 +214,7 @@ impl Runner<'_> {
         .send(&redactor)
         .await;
         let outcome = match (login.reply, &login.token) {
-            (Err(lost), _) => ProbeOutcome::Lost(lost),
+            (Err(lost), _) => lost_outcome(login.classification, lost, context),
             (Ok(reply), Some(_)) => {
                 self.note_skew(&mut context.probes.clock_skew, &reply, started);
                 ProbeOutcome::Healthy(None)
@@ -270,7 +270,7 @@ impl Runner<'_> {
         let evidence = Some(result.evidence(probe.about));
         let reply = match result.reply {
             Ok(reply) => reply,
-            Err(lost) => return (ProbeOutcome::Lost(lost), None),
+            Err(lost) => return (lost_outcome(result.classification, lost, context), None),
         };
         self.note_skew(&mut context.probes.clock_skew, &reply, started);
         let outcome = if is_healthy {
@@ -369,11 +369,11 @@ impl Runner<'_> {
             .exchange_without_credentials(request, step_timeout(client.provider), None)
             .await
         {
-            Err(lost) => ProbeOutcome::Lost(lost),
-            Ok(reply) => {
-                self.note_skew(skew, &reply, started);
-                ProbeOutcome::Reachable(reply.status.as_u16())
-            }
+            Ok(reply) => self.reached(skew, &reply, started),
+            Err(lost) => match lost.head() {
+                Some(head) => self.reached(skew, head, started),
+                None => ProbeOutcome::Lost(lost),
+            },
         };
         Some(ProbeRun {
             kind: AttemptKind::Probe,
@@ -383,6 +383,11 @@ impl Runner<'_> {
             detects_sandbox: false,
             inferred: false,
         })
+    }
+
+    fn reached(&self, skew: &mut Option<i64>, reply: &Reply, started: SystemTime) -> ProbeOutcome {
+        self.note_skew(skew, reply, started);
+        ProbeOutcome::Reachable(reply.status.as_u16())
     }
 
     /// Keeps the skew of the first reply that has a date.
@@ -425,6 +430,23 @@ fn rejected_outcome(
         status: reply.status.as_u16(),
         evidence,
     }))
+}
+
+/// Without a readable reply: a rejection if its status proves one.
+fn lost_outcome(
+    classification: Classification,
+    lost: ExchangeError,
+    context: &ProbeContext<'_>,
+) -> ProbeOutcome {
+    match lost.head() {
+        Some(head) if matches!(classification.outcome, Outcome::Rejected(_)) => rejected_outcome(
+            classification,
+            head,
+            context.probes.clock_skew,
+            context.auth.token.as_deref(),
+        ),
+        Some(_) | None => ProbeOutcome::Lost(lost),
+    }
 }
 
 async fn probe_connectivity(

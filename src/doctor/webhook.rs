@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::doctor::check::Check;
-use crate::net::upstream::{Connectivity, ExchangeError};
+use crate::net::upstream::Connectivity;
 use crate::notify::{Notifier, PostError, Settings};
 use crate::status::Notification;
 use crate::vault::CredentialCache;
@@ -47,9 +47,7 @@ fn probe_check(probed: Result<Connectivity, PostError>) -> Check {
         connectivity.certificate.and_then(Result::err),
     ];
     match steps.into_iter().flatten().next() {
-        Some(ExchangeError::Unsent { detail, .. } | ExchangeError::Unknown { detail, .. }) => {
-            failed(&detail)
-        }
+        Some(error) => failed(error.detail()),
         None => Check::ok(
             NAME,
             "the receiver of notifications can be reached; `--notify-test` posts one",
@@ -70,6 +68,7 @@ fn failed(problem: &str) -> Check {
 mod tests {
     use super::*;
     use crate::doctor::check::CheckResult;
+    use crate::net::upstream::ExchangeError;
     use crate::sms::Cause;
 
     fn reached() -> Connectivity {

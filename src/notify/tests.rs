@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use prometheus::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -102,6 +103,19 @@ fn only_a_receiver_that_may_accept_it_later_is_retried_and_no_word_of_it_is_show
     };
     assert!(lost(Cause::Timeout), "a duplicate is better than a loss");
     assert!(!lost(Cause::ReplyUnreadable), "it has answered");
+    let without_body = |status: u16| {
+        webhook::read_reply(Err(ExchangeError::BodyLost {
+            head: Box::new(Reply {
+                status: StatusCode::from_u16(status).unwrap(),
+                headers: HeaderMap::new(),
+                body: Bytes::new(),
+            }),
+            cause: Cause::ReplyUnreadable,
+            detail: "cut".into(),
+        }))
+    };
+    assert!(without_body(204).is_ok(), "its status says enough");
+    assert!(without_body(401).unwrap_err().suspects_url);
 }
 
 /// A receiver that answers its n-th post with the n-th status, and every later one with the last.

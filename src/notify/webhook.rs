@@ -128,7 +128,10 @@ pub(super) fn build_request(url: Uri, body: Bytes, version: &str) -> ProviderReq
 /// Whether the receiver has the notification. One that may have arrived is sent again: a duplicate is
 /// better than a loss.
 pub(super) fn read_reply(reply: Result<Reply, ExchangeError>) -> Result<(), PostError> {
-    let reply = reply.map_err(exchange_error)?;
+    let reply = match reply {
+        Err(ExchangeError::BodyLost { head, .. }) => *head,
+        other => other.map_err(exchange_error)?,
+    };
     let status = reply.status;
     if status.is_success() {
         return Ok(());
@@ -159,8 +162,8 @@ pub(super) fn exchange_error(error: ExchangeError) -> PostError {
             cause: Cause::ReplyUnreadable,
             detail,
         } => PostError::permanent(detail),
-        ExchangeError::Unsent { detail, .. } | ExchangeError::Unknown { detail, .. } => {
-            PostError::retryable(detail)
-        }
+        ExchangeError::Unsent { detail, .. }
+        | ExchangeError::Unknown { detail, .. }
+        | ExchangeError::BodyLost { detail, .. } => PostError::retryable(detail),
     }
 }

@@ -13,6 +13,7 @@ use crate::dialect::{
 };
 use crate::net::authority::Authority;
 use crate::net::drain::ClientConnection;
+use crate::net::upstream::ExchangeError;
 use crate::policy::{Attempt, CredentialChoice, CredentialRevision};
 use crate::provider::ProviderRuntime;
 use crate::provider::auth_context::{AuthContext, AuthError};
@@ -161,10 +162,22 @@ impl ProviderRuntime {
         let method = Some(request.method.clone());
         let limit = timeout.min(time_left.max(MIN_TIME_LEFT));
         let exchange = match self.client.exchange_for(spec.backend, request, limit).await {
-            Err(lost) => Exchange::without_reply(auth.revision, lost_classification(&lost)),
+            Err(lost) => self.read_lost(auth, &lost),
             Ok(reply) => self.read_reply(spec, auth, reply),
         };
         Exchange { method, ..exchange }
+    }
+
+    /// What an exchange without a readable reply proves.
+    fn read_lost(&self, auth: &AuthContext, lost: &ExchangeError) -> Exchange {
+        let mut classification = lost_classification(lost, &self.redactor(auth));
+        let head = lost.head();
+        let evidence = head.map(|head| self.narrow(&mut classification, head, auth));
+        Exchange {
+            evidence: evidence.unwrap_or_default(),
+            status: head.map(|head| head.status.as_u16()),
+            ..Exchange::without_reply(auth.revision, classification)
+        }
     }
 
     /// Redacts, classifies and narrows; redaction comes first, because the provider's message goes to the log.

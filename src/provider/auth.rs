@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::dialect::{Classification, CredentialProblem, LoginToken, Reply, Untranslatable};
-use crate::net::upstream::ExchangeError;
+use crate::net::upstream::{ExchangeError, reply_status};
 use crate::policy::{CredentialChoice, CredentialRevision};
 use crate::provider::auth_context::{AuthContext, AuthError};
 use crate::provider::classification::{lost_classification, own_classification};
@@ -252,7 +252,7 @@ impl ProviderRuntime {
             provider: &self.provider.id,
             kind: AttemptKind::Login,
             outcome: &login.classification.outcome,
-            status: login.reply.as_ref().ok().map(|reply| reply.status.as_u16()),
+            status: reply_status(&login.reply),
             duration: self.deps.now().since(started_at),
         }
         .emit(&self.deps.telemetry);
@@ -302,7 +302,7 @@ impl LoginRequest<'_> {
             Ok(reply) => reply,
             Err(lost) => {
                 return LoginResult {
-                    classification: lost_classification(&lost),
+                    classification: lost_classification(&lost, redactor),
                     reply: Err(lost),
                     token: None,
                 };

@@ -10,7 +10,7 @@ use crate::diagnosis::{CandidateProbe, CauseCandidates, Evidence, EvidenceSource
 use crate::dialect::{
     Classification, Dialect, Probe, ProbeClassification, ProbeSubject, Reply, Untranslatable,
 };
-use crate::net::upstream::ExchangeError;
+use crate::net::upstream::{ExchangeError, reply_status};
 use crate::provider::ProviderClient;
 use crate::provider::auth_context::AuthContext;
 use crate::provider::classification::{lost_classification, own_classification};
@@ -48,7 +48,7 @@ impl ProbeRequest<'_> {
             Ok(reply) => reply,
             Err(lost) => {
                 return Ok(ProbeResult {
-                    classification: lost_classification(&lost),
+                    classification: lost_classification(&lost, redactor),
                     parsed: None,
                     reply: Err(lost),
                 });
@@ -70,7 +70,7 @@ impl ProbeRequest<'_> {
 impl ProbeResult {
     /// The reply's HTTP status.
     pub(crate) fn status(&self) -> Option<u16> {
-        self.reply.as_ref().ok().map(|reply| reply.status.as_u16())
+        reply_status(&self.reply)
     }
 
     /// Whether the reply shows that the account is in order.

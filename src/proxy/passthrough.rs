@@ -14,9 +14,10 @@ use crate::dialect::{
 };
 use crate::net::authority::Authority;
 use crate::net::drain::ClientConnection;
+use crate::net::upstream::{ExchangeError, reply_status};
 use crate::provider::ProviderRuntime;
 use crate::provider::attempt::{AttemptResult, AttemptSpec, RequestBody};
-use crate::provider::classification::{lost_classification, unsent_classification};
+use crate::provider::classification::lost_classification;
 use crate::provider::diagnose::diagnosis_input;
 use crate::proxy::Proxy;
 use crate::proxy::answer::{error_reply, filter_headers};
@@ -218,26 +219,22 @@ impl Proxy {
         let request = unchanged_request(context, runtime);
         let method = request.as_ref().map(|request| request.method.clone());
         let reply = exchange_unchanged(runtime, request, &context.connection).await;
-        let mut classification = match &reply {
-            Err(classification) => classification.clone(),
-            Ok(reply) => {
-                let dialect = &runtime.provider.dialect;
-                let presented = presented_in_dialect(dialect, &context.request);
-                let redacted =
-                    Redactor::new(presented.iter().map(String::as_str)).redact_reply(reply.clone());
-                dialect.classify_for(kind, &redacted, message)
-            }
-        };
         let dialect = &runtime.provider.dialect;
+        let presented = presented_in_dialect(dialect, &context.request);
+        let redactor = Redactor::new(presented.iter().map(String::as_str));
+        let mut classification = match &reply {
+            Err(lost) => lost_classification(lost, &redactor),
+            Ok(reply) => dialect.classify_for(kind, &redactor.redact_reply(reply.clone()), message),
+        };
         let missing = dialect.missing_credential(operation, &context.request);
         let evidence = narrow_to_missing(&mut classification, missing);
-        let reply = reply.ok();
+        let status = reply_status(&reply);
         let duration = self.now().since(started_at);
         let revision = runtime.newest_revision();
         let mut result = AttemptResult::new(runtime, kind, classification, revision, started_at);
         result.attempt.ended = duration;
         result.evidence = evidence;
-        result.status = reply.as_ref().map(|reply| reply.status.as_u16());
+        result.status = status;
         result.method = method;
         result.other_authority = context.authority().cloned();
         result.duration = duration;
@@ -249,7 +246,10 @@ impl Proxy {
             duration,
         }
         .emit(&self.telemetry);
-        ObservedExchange { result, reply }
+        ObservedExchange {
+            result,
+            reply: reply.or_else(denied_head).ok(),
+        }
     }
 
     fn no_provider(dialect: &Dialect, operation: Operation) -> CompletedRequest {
@@ -335,6 +335,18 @@ fn passed_reply(dialect: &Dialect, result: &AttemptResult) -> Reply {
     }
 }
 
+/// The head of a 401 or 403 is what the service says to an observed request, whether or not its body can be read.
+fn denied_head(lost: ExchangeError) -> Result<Reply, ExchangeError> {
+    match lost {
+        ExchangeError::BodyLost { head, .. } if matches!(head.status.as_u16(), 401 | 403) => {
+            Ok(filter_headers(*head))
+        }
+        ExchangeError::BodyLost { .. }
+        | ExchangeError::Unsent { .. }
+        | ExchangeError::Unknown { .. } => Err(lost),
+    }
+}
+
 /// The reply to an observed request that was sent and got no reply.
 fn lost_reply(dialect: &Dialect, outcome: &Outcome) -> Reply {
     let cause = outcome.cause().unwrap_or(Cause::Unexplained);
@@ -413,15 +425,17 @@ async fn exchange_unchanged(
     runtime: &ProviderRuntime,
     request: Option<ProviderRequest>,
     backend: &ClientConnection,
-) -> Result<Reply, Classification> {
+) -> Result<Reply, ExchangeError> {
     let Some(request) = request else {
-        return Err(unsent_classification(Cause::EndpointWrong));
+        return Err(ExchangeError::Unsent {
+            cause: Cause::EndpointWrong,
+            detail: "the path of the request is not valid in a URL".to_owned(),
+        });
     };
     runtime
         .client
         .exchange_without_credentials(request, PASSTHROUGH_TIMEOUT, Some(backend))
         .await
-        .map_err(|lost| lost_classification(&lost))
 }
 
 /// To the host and path that the backend named; at the base-URL entrypoint, to the account's own. None: that is not a

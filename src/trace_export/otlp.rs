@@ -117,14 +117,18 @@ pub(super) fn parse_reply(
     endpoint: &Uri,
     reply: Result<Reply, ExchangeError>,
 ) -> Result<usize, ExportError> {
-    let reply = reply.map_err(|lost| match lost {
-        ExchangeError::Unsent { detail, .. } => ExportError {
-            is_retryable: true,
-            ..ExportError::permanent(detail)
-        },
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(ExchangeError::BodyLost { head, .. }) => *head,
+        Err(ExchangeError::Unsent { detail, .. }) => {
+            return Err(ExportError {
+                is_retryable: true,
+                ..ExportError::permanent(detail)
+            });
+        }
         // The collector may have accepted it. A missing span is noticeable, but a duplicate one misleads.
-        ExchangeError::Unknown { detail, .. } => ExportError::permanent(detail),
-    })?;
+        Err(ExchangeError::Unknown { detail, .. }) => return Err(ExportError::permanent(detail)),
+    };
     if reply.status.is_success() {
         // A collector whose success reply cannot be read has accepted them all the same.
         let partial = ExportTraceServiceResponse::decode(reply.body)

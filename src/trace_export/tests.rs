@@ -1,6 +1,7 @@
 //! Tests the request to a collector, the meaning of its replies, and how long a failing one is retried.
 
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -143,6 +144,24 @@ fn only_a_batch_that_was_certainly_not_accepted_is_sent_again() {
         cause: Cause::Timeout,
         detail: "no answer".into()
     }));
+    let without_body = |status: u16| {
+        let head = Reply {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        };
+        let lost = ExchangeError::BodyLost {
+            head: Box::new(head),
+            cause: Cause::ReplyUnreadable,
+            detail: "cut".into(),
+        };
+        otlp::parse_reply(&endpoint("http://c.test"), Err(lost))
+    };
+    assert_eq!(without_body(200), Ok(0), "its status says enough");
+    assert_eq!(
+        without_body(401).unwrap_err().loss,
+        SpanDropReason::Rejected
+    );
 }
 
 /// A collector that answers the first `busy` requests with 503 and the others with 200. It sends the

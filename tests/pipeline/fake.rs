@@ -43,6 +43,15 @@ pub(crate) struct Say {
     pub(crate) gate: Option<Gate>,
     /// Reads the request and hangs up.
     pub(crate) loses: bool,
+    /// Writes these bytes instead and hangs up, or leaves the connection open.
+    pub(crate) raw: Option<Raw>,
+}
+
+/// A reply of which the body is at fault.
+#[derive(Clone, Debug)]
+pub(crate) struct Raw {
+    pub(crate) bytes: String,
+    pub(crate) stays_open: bool,
 }
 
 pub(crate) fn say(status: u16, body: &str) -> Say {
@@ -52,6 +61,15 @@ pub(crate) fn say(status: u16, body: &str) -> Say {
         body: body.into(),
         gate: None,
         loses: false,
+        raw: None,
+    }
+}
+
+/// These bytes, and no more.
+pub(crate) fn raw(bytes: String, stays_open: bool) -> Say {
+    Say {
+        raw: Some(Raw { bytes, stays_open }),
+        ..say(200, "")
     }
 }
 
@@ -189,6 +207,16 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             gate.passed().await;
         }
         if say.loses {
+            return;
+        }
+        if let Some(raw) = &say.raw {
+            // Fails when the reply is longer than the client reads.
+            stream.write_all(raw.bytes.as_bytes()).await.ok();
+            if !raw.stays_open {
+                return;
+            }
+            // Until the client has hung up.
+            next(&mut stream, &mut buffer).await;
             return;
         }
         let mut head = format!(

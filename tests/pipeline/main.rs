@@ -21,3 +21,4 @@ mod repeats;
 mod settling;
 mod stage;
 mod strictness;
+mod unread;

@@ -429,6 +429,17 @@ pub(crate) fn classify_by_status(parsed: &ParsedReply<'_>) -> Classification {
     }
 }
 
+/// Classifies a reply without its body: a 401 or 403 is about the account, whatever its body says. None for another
+/// status, which proves nothing without its body. `detail`: why there is no body.
+pub fn classify_without_body(head: &Reply, detail: &str) -> Option<Classification> {
+    let mut denial = classify_bare_denial(&ParsedReply::parse(head))?;
+    denial.provider_message = Some(match denial.provider_message {
+        Some(challenge) => format!("{challenge}; {detail}"),
+        None => detail.to_owned(),
+    });
+    Some(denial)
+}
+
 /// Whether this is an edge proxy's page about an upstream that was lost after it may have received the request.
 fn is_lost_upstream(text: &str) -> bool {
     const LOST: [&str; 5] = [

@@ -34,7 +34,7 @@ use crate::sms::Cause;
 pub use connectivity::{Connectivity, PeerCertificate};
 
 /// An exchange without a readable reply.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// Nothing was written, or the provider had closed the connection before it got a byte.
     #[error("nothing was sent: {detail}")]
@@ -52,6 +52,51 @@ pub enum ExchangeError {
         /// For operators: what happened.
         detail: String,
     },
+    /// The provider answered, but the body of its reply cannot be read.
+    #[error("the reply was lost: {detail}")]
+    BodyLost {
+        /// The reply without its body.
+        head: Box<Reply>,
+        /// `timeout`, `reply-unreadable`, `denied-by-policy`.
+        cause: Cause,
+        /// For operators: what happened.
+        detail: String,
+    },
+}
+
+impl ExchangeError {
+    /// Why there is no readable reply.
+    pub fn cause(&self) -> Cause {
+        let (Self::Unsent { cause, .. }
+        | Self::Unknown { cause, .. }
+        | Self::BodyLost { cause, .. }) = self;
+        *cause
+    }
+
+    /// For operators: what happened.
+    pub fn detail(&self) -> &str {
+        let (Self::Unsent { detail, .. }
+        | Self::Unknown { detail, .. }
+        | Self::BodyLost { detail, .. }) = self;
+        detail
+    }
+
+    /// The reply without its body, if its head could be read.
+    pub fn head(&self) -> Option<&Reply> {
+        match self {
+            Self::Unsent { .. } | Self::Unknown { .. } => None,
+            Self::BodyLost { head, .. } => Some(head),
+        }
+    }
+}
+
+/// The HTTP status of a reply, whether or not its body could be read.
+pub fn reply_status(reply: &Result<Reply, ExchangeError>) -> Option<u16> {
+    let head = match reply {
+        Ok(reply) => Some(reply),
+        Err(lost) => lost.head(),
+    };
+    head.map(|head| head.status.as_u16())
 }
 
 /// Why a client cannot be made.
@@ -88,6 +133,7 @@ pub struct UpstreamClient {
 
 /// Why the body of a reply was not read to its end.
 enum LostBody {
+    Compressed,
     TooLong,
     Broken(&'static str),
     Late,
@@ -293,24 +339,21 @@ impl UpstreamClient {
         deadline: Instant,
     ) -> Result<Reply, ExchangeError> {
         let (parts, body) = response.into_parts();
-        if is_compressed(&parts.headers) {
-            return Err(unreadable(format!(
-                "{origin} compressed its reply (status {}) though asked not to",
-                parts.status.as_u16()
-            )));
+        let head = Reply {
+            status: parts.status,
+            headers: parts.headers,
+            body: Bytes::new(),
+        };
+        if is_compressed(&head.headers) {
+            return Err(self.lost_body_error(&LostBody::Compressed, &origin, head));
         }
-        let status = parts.status.as_u16();
         match self.collect_reply(body, deadline).await {
             Ok(body) => {
-                connection.note_keep_alive(&parts.headers);
+                connection.note_keep_alive(&head.headers);
                 self.pool.put(origin, connection);
-                Ok(Reply {
-                    status: parts.status,
-                    headers: parts.headers,
-                    body,
-                })
+                Ok(Reply { body, ..head })
             }
-            Err(lost) => Err(self.lost_body_error(&lost, &origin, status)),
+            Err(lost) => Err(self.lost_body_error(&lost, &origin, head)),
         }
     }
 
@@ -345,8 +388,14 @@ impl UpstreamClient {
         }
     }
 
-    fn lost_body_error(&self, lost: &LostBody, origin: &Authority, status: u16) -> ExchangeError {
+    fn lost_body_error(&self, lost: &LostBody, origin: &Authority, head: Reply) -> ExchangeError {
+        let status = head.status.as_u16();
         let (cause, detail) = match lost {
+            LostBody::Compressed => {
+                let detail =
+                    format!("{origin} compressed its reply (status {status}) though asked not to");
+                (Cause::ReplyUnreadable, detail)
+            }
             LostBody::TooLong => {
                 let limit = self.body_limit;
                 let detail = format!("{origin} sent more than {limit} bytes (status {status})");
@@ -367,7 +416,11 @@ impl UpstreamClient {
                 (Cause::DeniedByPolicy, detail)
             }
         };
-        ExchangeError::Unknown { cause, detail }
+        ExchangeError::BodyLost {
+            head: Box::new(head),
+            cause,
+            detail,
+        }
     }
 }
 
@@ -375,13 +428,6 @@ fn backend_left() -> ExchangeError {
     ExchangeError::Unsent {
         cause: Cause::DeniedByPolicy,
         detail: String::from("the backend hung up before its request was written"),
-    }
-}
-
-fn unreadable(detail: String) -> ExchangeError {
-    ExchangeError::Unknown {
-        cause: Cause::ReplyUnreadable,
-        detail,
     }
 }
 

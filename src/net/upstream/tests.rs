@@ -127,6 +127,7 @@ fn cause(lost: &ExchangeError) -> (&'static str, Cause) {
     match lost {
         ExchangeError::Unsent { cause, .. } => ("unsent", *cause),
         ExchangeError::Unknown { cause, .. } => ("unknown", *cause),
+        ExchangeError::BodyLost { cause, .. } => ("body lost", *cause),
     }
 }
 
@@ -218,11 +219,11 @@ async fn failures_after_the_request_are_in_doubt() {
     );
     assert_eq!(
         cause(&lost(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhal").await),
-        ("unknown", Cause::ReplyUnreadable)
+        ("body lost", Cause::ReplyUnreadable)
     );
     let packed =
         lost(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nxx").await;
-    assert_eq!(cause(&packed), ("unknown", Cause::ReplyUnreadable));
+    assert_eq!(cause(&packed), ("body lost", Cause::ReplyUnreadable));
     assert!(packed.to_string().contains("compressed"), "{packed}");
 }
 
@@ -302,8 +303,14 @@ async fn a_reply_that_cannot_be_read_is_named_for_what_it_is() {
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
             "not HTTP/1.1 (invalid content-length",
         ),
+    ] {
+        let lost = lost(answer).await;
+        assert_eq!(cause(&lost), ("unknown", Cause::ReplyUnreadable), "{lost}");
+        assert!(lost.to_string().contains(why), "{lost}");
+    }
+    for (answer, why) in [
         (
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ntwo\r\nok\r\n0\r\n\r\n",
+            &b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ntwo\r\nok\r\n0\r\n\r\n"[..],
             "chunks are not valid (status 200)",
         ),
         (
@@ -316,7 +323,12 @@ async fn a_reply_that_cannot_be_read_is_named_for_what_it_is() {
         ),
     ] {
         let lost = lost(answer).await;
-        assert_eq!(cause(&lost), ("unknown", Cause::ReplyUnreadable), "{lost}");
+        assert_eq!(
+            cause(&lost),
+            ("body lost", Cause::ReplyUnreadable),
+            "{lost}"
+        );
+        assert_eq!(lost.head().unwrap().status, StatusCode::OK, "{lost}");
         assert!(lost.to_string().contains(why), "{lost}");
     }
 }
@@ -414,7 +426,7 @@ async fn a_stalled_body_is_in_doubt() {
         .exchange(post("http", address), SECOND / 5)
         .await
         .unwrap_err();
-    assert_eq!(cause(&lost), ("unknown", Cause::Timeout));
+    assert_eq!(cause(&lost), ("body lost", Cause::Timeout));
 }
 
 #[tokio::test]
@@ -454,7 +466,7 @@ async fn two_hundred_megabytes_are_not_read() {
         .exchange(post("http", address), 5 * SECOND)
         .await
         .unwrap_err();
-    assert_eq!(cause(&lost), ("unknown", Cause::ReplyUnreadable));
+    assert_eq!(cause(&lost), ("body lost", Cause::ReplyUnreadable));
     assert!(received.await.unwrap() < 100);
 }
 
@@ -470,7 +482,7 @@ async fn large_replies_wait_for_memory_and_say_so_if_there_is_none() {
     let first = exchange(5 * SECOND).await.unwrap();
     let _beyond = exchange(5 * SECOND).await.unwrap();
     let lost = exchange(2 * SECOND).await.unwrap_err();
-    assert_eq!(cause(&lost), ("unknown", Cause::DeniedByPolicy));
+    assert_eq!(cause(&lost), ("body lost", Cause::DeniedByPolicy));
     assert!(lost.to_string().contains("`in_flight`"), "{lost}");
     let small = answering(OK.as_bytes()).await;
     let ordinary = client.exchange(post("http", small), 5 * SECOND).await;
