@@ -1,8 +1,9 @@
 //! Credentials as a type: no `Display`, `Serialize` or `Deref`, wiped on drop, and one way out
 //! (`expose_secret`) that a grep finds.
 
-pub(crate) mod decoded;
-pub(crate) mod redact;
+pub(crate) mod characters;
+pub mod redact;
+pub(crate) mod search;
 
 use std::collections::BTreeMap;
 use std::fmt;

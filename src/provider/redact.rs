@@ -14,6 +14,7 @@ use crate::policy::CredentialRevision;
 use crate::provider::ProviderRuntime;
 use crate::provider::auth_context::AuthContext;
 use crate::secret::redact::Redactor;
+use crate::secret::search::TooMuchWork;
 
 /// The redactor of the credential and token that were used last.
 #[derive(Debug)]
@@ -21,6 +22,11 @@ pub(crate) struct CachedRedactor {
     revision: CredentialRevision,
     redactor: Arc<Redactor>,
 }
+
+/// Takes the place of a body that could not be searched.
+const UNSEARCHED: &[u8] =
+    b"*** (the sidecar removed this reply: its encodings take too much work to search it for \
+secrets)";
 
 impl Redactor {
     /// Looks for everything secret that an attempt presents: the fields of the credential that the dialect does not
@@ -41,38 +47,48 @@ impl Redactor {
         Self::new(fields.chain(token.flat_map(LoginToken::exposed_values)))
     }
 
-    /// `reply` with every spelling of the secrets replaced by `***`, in headers and body. What is read from it
+    /// `reply` with everything that stands for a secret replaced by `***`, in headers and body. What is read from it
     /// afterwards has none.
     pub(crate) fn redact_reply(&self, mut reply: Reply) -> Reply {
         for value in reply.headers.values_mut() {
-            if let Some(redacted) = self.redact_bytes(value.as_bytes()) {
+            if let Some(redacted) = self.redacted(value.as_bytes()) {
                 *value = HeaderValue::from_bytes(&redacted)
                     .unwrap_or_else(|_| HeaderValue::from_static("***"));
             }
         }
-        if let Some(body) = self.redact_json(&reply.body) {
-            reply.body = Bytes::from(body);
-        }
-        // Also what a parser drops: a comment, a repeated name.
-        if let Some(body) = self.redact_bytes(&reply.body) {
-            reply.body = Bytes::from(body);
+        match self.redact_bytes(&reply.body) {
+            Ok(None) => {}
+            Ok(Some(redacted)) => {
+                let json = self.redact_json(&reply.body);
+                reply.body = Bytes::from(json.unwrap_or(redacted));
+            }
+            Err(TooMuchWork) => reply.body = Bytes::from_static(UNSEARCHED),
         }
         reply
     }
 
-    /// The body with redacted strings; none if it is not JSON, has too many values, or has no secret.
+    /// The text without secrets, if it has any; one that needs too much work is replaced as a whole.
+    fn redacted(&self, text: &[u8]) -> Option<Vec<u8>> {
+        self.redact_bytes(text)
+            .unwrap_or_else(|TooMuchWork| Some(b"***".to_vec()))
+    }
+
+    /// The body with redacted strings; none if it is not JSON, has too many values, or has a secret in what is no
+    /// string: split over a list, for example.
     fn redact_json(&self, body: &[u8]) -> Option<Vec<u8>> {
         let mut tree: Value = read_json(body).ok()?;
-        self.redact_tree(&mut tree)
-            .then(|| tree.to_string().into_bytes())
+        let json = self
+            .redact_tree(&mut tree)
+            .then(|| tree.to_string().into_bytes())?;
+        Some(self.redacted(&json).unwrap_or(json))
     }
 
     /// Whether anything in the tree was replaced. A number becomes a string.
     fn redact_tree(&self, tree: &mut Value) -> bool {
         let redacted = match tree {
             Value::Null | Value::Bool(_) => None,
-            Value::Number(number) => self.redact_bytes(number.to_string().as_bytes()),
-            Value::String(text) => self.redact_bytes(text.as_bytes()),
+            Value::Number(number) => self.redacted(number.to_string().as_bytes()),
+            Value::String(text) => self.redacted(text.as_bytes()),
             Value::Array(items) => {
                 let changed = items
                     .iter_mut()
@@ -92,7 +108,7 @@ impl Redactor {
         let mut changed = false;
         let redacted = std::mem::take(fields).into_iter().map(|(name, mut value)| {
             changed |= self.redact_tree(&mut value);
-            match self.redact_bytes(name.as_bytes()) {
+            match self.redacted(name.as_bytes()) {
                 Some(redacted) => {
                     changed = true;
                     (String::from_utf8_lossy(&redacted).into_owned(), value)
@@ -155,8 +171,8 @@ mod tests {
         let redactor = Redactor::new(["0123456789", "key\"of/x"]);
         for (body, redacted) in [
             (
-                r#"{"id":123456789,"key":10123456789}"#,
-                r#"{"id":123456789,"key":"1***"}"#,
+                r#"{"id":1234567,"key":10123456789}"#,
+                r#"{"id":1234567,"key":"1***"}"#,
             ),
             (r#"[{"0123456789":null}]"#, r#"[{"***":null}]"#),
             (

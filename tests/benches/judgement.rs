@@ -28,6 +28,7 @@ use sms_sidecar::policy::{
     AccountSnapshot, Attempt, CredentialRevision, CredentialStatus, DeliveryPlan, NextStep,
     OnUnknown, PlannedAccount, SendAdmission, next,
 };
+use sms_sidecar::secret::redact::Redactor;
 use sms_sidecar::secret::{Credential, Version};
 use sms_sidecar::sms::AttemptKind;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -119,6 +120,46 @@ fn main() {
             &message.reference,
         )));
     });
+    show_redaction();
+}
+
+/// What it costs to take the secrets out of replies of one mebibyte.
+fn show_redaction() {
+    const BYTES: usize = 1 << 20;
+    let redactor = Redactor::new(["Zq7Rw2Xk9LmT4vBn", "0123456789abcdef0123456789abcdef"]);
+    let clock = SystemClock::start();
+    println!("\na reply of 1 MiB without its secrets, median of {ROUNDS}");
+    for (name, piece) in [
+        (
+            "JSON",
+            r#"{"id":"1a2b3c","status":"delivered","price":"0.05"},"#,
+        ),
+        (
+            "HTML",
+            "<p class=\"a\">Your balance is 5&nbsp;000 sum, 20% off</p>\n",
+        ),
+        (
+            "base64",
+            "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk",
+        ),
+        ("percent signs", "%D0%BF%D0%B0%20"),
+        ("beginnings of comments", "<!-- >"),
+        ("beginnings of secrets and tags", "Zq7R<a "),
+        ("its secrets", "Zq7Rw2Xk9LmT4vBn "),
+    ] {
+        let text = piece.repeat(BYTES / piece.len());
+        let mut rounds: Vec<f64> = (0..ROUNDS)
+            .map(|_| {
+                let text = text.clone();
+                let began = clock.now();
+                black_box(redactor.redact_text(text));
+                clock.now().since(began).as_secs_f64() * 1e3
+            })
+            .collect();
+        rounds.sort_by(f64::total_cmp);
+        let median = rounds.get(ROUNDS / 2).copied().unwrap_or_default();
+        println!("{name:<58} {median:>8.1} ms");
+    }
 }
 
 /// Every dialect and an account at two services.

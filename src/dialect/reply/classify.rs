@@ -32,7 +32,7 @@ impl Dialect {
         self.classify_parsed(kind, reply, &ParsedReply::parse(reply), reference)
     }
 
-    /// Classifies a reply to a message, if the request was one: nothing shows what the reply quotes of its text.
+    /// Classifies a reply to a message, if the request was one: nothing shows what the reply quotes of it.
     pub fn classify_for(
         &self,
         kind: AttemptKind,
@@ -42,7 +42,7 @@ impl Dialect {
         let parsed = ParsedReply::parse(reply);
         match message {
             Some(message) => {
-                let parsed = parsed.concealing(message.text.expose());
+                let parsed = parsed.concealing(message);
                 self.classify_parsed(kind, reply, &parsed, &message.reference)
             }
             None => self.classify_parsed(kind, reply, &parsed, ""),

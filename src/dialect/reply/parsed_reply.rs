@@ -11,6 +11,7 @@ use crate::dialect::reply::own_text::OwnText;
 use crate::dialect::reply::sanitize;
 use crate::dialect::wire::body;
 use crate::parse_limit::ParseLimit;
+use crate::sms::Message;
 
 /// A reply, parsed once.
 pub(crate) struct ParsedReply<'r> {
@@ -21,8 +22,8 @@ pub(crate) struct ParsedReply<'r> {
     pub(super) limit: Option<ParseLimit>,
     pub(super) text: String,
     pub(super) headers: &'r HeaderMap,
-    /// The text of the message that was sent; empty: the request was none.
-    own_text: &'r str,
+    /// The message that was sent; none: the request was none.
+    message: Option<&'r Message>,
 }
 
 impl<'r> ParsedReply<'r> {
@@ -37,13 +38,16 @@ impl<'r> ParsedReply<'r> {
             tree: parsed.unwrap_or_default(),
             text,
             headers: &reply.headers,
-            own_text: "",
+            message: None,
         }
     }
 
-    /// The same for a reply to a message with this text: what the service quotes of it is not shown.
-    pub(super) fn concealing(self, own_text: &'r str) -> Self {
-        Self { own_text, ..self }
+    /// The same for a reply to a message: what the service quotes of it is not shown.
+    pub(super) fn concealing(self, message: &'r Message) -> Self {
+        Self {
+            message: Some(message),
+            ..self
+        }
     }
 
     /// The service's words in a value, fit for a log.
@@ -57,15 +61,16 @@ impl<'r> ParsedReply<'r> {
 
     /// The service's words, fit for a log.
     pub(super) fn shown(&self, words: &str) -> String {
-        match self.own_text {
-            "" => sanitize::sanitize(words),
-            own => sanitize::sanitize(&OwnText::new(own).conceal(words)),
+        match self.message {
+            None => sanitize::sanitize(words),
+            Some(message) => sanitize::sanitize(&OwnText::of(message).conceal(words)),
         }
     }
 
     /// Whether a service's code is a word of the text.
     pub(super) fn is_own_code(&self, code: &str) -> bool {
-        !self.own_text.is_empty() && OwnText::new(self.own_text).has_code(code)
+        self.message
+            .is_some_and(|message| OwnText::of(message).has_code(code))
     }
 
     pub(super) fn is_success(&self) -> bool {
