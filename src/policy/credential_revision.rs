@@ -45,6 +45,6 @@ impl From<CredentialRevision> for CredentialOffer {
 pub enum CredentialChoice {
     /// The newest version.
     Newest,
-    /// The version that was accepted last, because the newest was rejected.
+    /// The version that was accepted last, because the newest was rejected or cannot be used.
     Previous,
 }

@@ -69,6 +69,16 @@ impl Cause {
         matches!(self.concern(), Concern::Credential | Concern::Account)
     }
 
+    /// What happened to a credential's version for this cause. One that is missing or cannot be a credential was never
+    /// sent, so nobody rejected it.
+    pub const fn version_fault(self) -> &'static str {
+        if matches!(self, Self::CredentialMissing) {
+            "cannot be used"
+        } else {
+            "was rejected"
+        }
+    }
+
     /// What the cause is about, which decides what may be tried next.
     pub const fn concern(self) -> Concern {
         match self {

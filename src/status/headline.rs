@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::diagnosis::format_command;
+use crate::sms::Cause;
 pub(super) use crate::status::Headline;
 use crate::status::times::short_time;
 use crate::status::vault_warnings::failing_vault_warnings;
@@ -329,8 +330,9 @@ fn failure_warning(provider: &ProviderStatus, now: &str) -> Option<String> {
     let name = &provider.provider;
     if let Some(version) = provider.previous_version_in_use {
         return Some(format!(
-            "{name} uses version {version} of its credential: version {} was rejected ({cause}).",
-            provider.credential_version
+            "{name} uses version {version} of its credential: version {} {} ({cause}).",
+            provider.credential_version,
+            version_fault(provider)
         ));
     }
     if let Some(recent) = provider.failing {
@@ -410,12 +412,22 @@ pub(super) fn provider_summary(provider: &ProviderStatus, now: &str) -> String {
     }
 }
 
+/// What happened to the newest version of a credential while an older one serves.
+fn version_fault(provider: &ProviderStatus) -> &'static str {
+    let cause = provider
+        .cause
+        .as_deref()
+        .and_then(|cause| cause.parse::<Cause>().ok());
+    cause.map_or("was rejected", Cause::version_fault)
+}
+
 /// How a provider is used that can deliver.
 fn usage_summary(provider: &ProviderStatus, now: &str) -> String {
     if let Some(version) = provider.previous_version_in_use {
         return format!(
-            "in use with version {version} of its credential; version {} was rejected",
-            provider.credential_version
+            "in use with version {version} of its credential; version {} {}",
+            provider.credential_version,
+            version_fault(provider)
         );
     }
     if let Some(recent) = provider.failing {

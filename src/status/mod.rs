@@ -152,7 +152,7 @@ pub struct ProviderStatus {
     pub credential: Option<String>,
     /// The newest version of the credential; 0 if none could be read yet.
     pub credential_version: u64,
-    /// The older version that is in use, because the newest was rejected.
+    /// The older version that is in use, because the newest was rejected or cannot be used.
     pub previous_version_in_use: Option<u64>,
     /// When that version was first seen.
     pub credential_since: Option<String>,

@@ -52,7 +52,7 @@ impl CredentialLoaded<'_> {
     }
 }
 
-/// The newest version of a credential was rejected, and the one before it serves in its place; or that
+/// The newest version of a credential was rejected or cannot be used, and the one before it serves in its place; or that
 /// has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct PreviousCredential<'a> {
@@ -62,7 +62,7 @@ pub struct PreviousCredential<'a> {
     pub newest: Version,
     /// The version that serves; none: the newest does.
     pub in_use: Option<Version>,
-    /// Why the newest was rejected.
+    /// Why the newest does not serve.
     pub diagnosis: Option<&'a Diagnosis>,
 }
 
@@ -72,12 +72,15 @@ impl PreviousCredential<'_> {
         telemetry.store.record_previous_credential(self);
         let (provider, newest) = (self.provider, self.newest.0);
         if let Some(in_use) = self.in_use {
+            let fault = self
+                .diagnosis
+                .map_or("was rejected", |diagnosis| diagnosis.cause.version_fault());
             tracing::warn!(
                 provider = provider.as_str(),
                 version = newest,
                 evidence = self.diagnosis.map(|diagnosis| diagnosis.evidence.as_str()),
                 remedy = self.diagnosis.map(|diagnosis| diagnosis.remedy.as_str()),
-                "provider {provider}: version {newest} of its credential was rejected; version {} stays in use",
+                "provider {provider}: version {newest} of its credential {fault}; version {} stays in use",
                 in_use.0,
             );
         } else {

@@ -141,6 +141,34 @@ async fn a_value_that_cannot_be_one_is_held_back_as_missing() {
     }
 }
 
+/// Nobody rejected what was never sent.
+#[tokio::test]
+async fn a_newer_version_that_cannot_be_one_is_not_said_to_be_rejected() {
+    for value in ["undefined", "${PLAIN_TOKEN}", "your_token"] {
+        let log = Lines::of_this_thread();
+        let a = Fake::open(knows("token-number-1")).await;
+        let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "")));
+        assert_eq!(stage.send("one").await.status.as_u16(), 202);
+        stage.put("a", &[("token", value)]);
+        stage.looked("a").await;
+        assert_eq!(stage.send("two").await.status.as_u16(), 202, "{value}");
+        assert_eq!(a.count(), 2, "{value} is not sent");
+        let own = stage.provider_status("a").await;
+        let summary = "in use with version 1 of its credential; version 2 cannot be used";
+        assert_eq!(own["summary"], summary);
+        let warning =
+            "a uses version 1 of its credential: version 2 cannot be used (credential-missing).";
+        let status = stage.status().await.to_string();
+        assert!(status.contains(warning), "{status}");
+        let line = "version 2 of its credential cannot be used; version 1 stays in use";
+        let log = log.text();
+        assert!(log.contains(line), "{log}");
+        for text in [log, status] {
+            assert!(!text.contains("was rejected"), "{text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_healed_in_the_request_leaves_nothing_to_do() {
     let (a, _, stage) = two(knows("token-number-2")).await;

@@ -8,21 +8,10 @@ use crate::dialect::expr::filter::is_placeholder;
 use crate::dialect::expr::template::{StringTemplate, to_text};
 use crate::dialect::model::{FieldMapping, FieldValue, RequestTemplate, SigningScheme};
 use crate::dialect::request::recognise::best_effort_fields;
+use crate::dialect::request::unset_value::unset_problem;
 use crate::dialect::wire::body;
 use crate::dialect::{Dialect, Request};
 use crate::sms::Operation;
-
-/// Words that programs write for a variable that is not set.
-const UNSET_WORDS: &[&str] = &[
-    "undefined",
-    "null",
-    "(null)",
-    "nan",
-    "none",
-    "nil",
-    "[object Object]",
-    "[object Promise]",
-];
 
 /// What a request has instead of a credential: `the header Authorization is missing`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,26 +20,6 @@ pub struct MissingCredential(String);
 impl std::fmt::Display for MissingCredential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// Why a value cannot be a credential, as a predicate; none: it can be one.
-pub(super) fn unset_problem(value: &str) -> Option<String> {
-    let value = value.trim();
-    let is_between = |open: &str, close: &str| value.starts_with(open) && value.ends_with(close);
-    let word = UNSET_WORDS
-        .iter()
-        .find(|word| value.eq_ignore_ascii_case(word));
-    if value.is_empty() {
-        Some("is empty".to_owned())
-    } else if let Some(word) = word {
-        Some(format!(
-            "is `{word}`, which programs write for a variable that is not set"
-        ))
-    } else if is_between("${", "}") || is_between("{{", "}}") || value.starts_with("process.env.") {
-        Some("is the name of a variable, which nothing expanded".to_owned())
-    } else {
-        None
     }
 }
 
@@ -98,7 +67,7 @@ impl Dialect {
                     return self.missing_header("Authorization", &[user, password]);
                 };
                 let Some((user_text, password_text)) = body::decode_basic_auth(text) else {
-                    return unset_header("Authorization", text);
+                    return unset_header("Authorization", text).or_else(|| basic_fault(text));
                 };
                 self.unset_value(user, &user_text)
                     .or_else(|| self.unset_value(password, &password_text))
@@ -233,6 +202,18 @@ fn header_name(name: &str) -> &str {
 fn unset_header(name: &str, text: &str) -> Option<String> {
     let problem = unset_problem(text).or_else(|| unset_problem(after_scheme(text)));
     problem.map(|problem| format!("the header {} {problem}", header_name(name)))
+}
+
+/// Why a header cannot be a user and a password in the scheme Basic. Another scheme may be one that the service takes, too.
+fn basic_fault(text: &str) -> Option<String> {
+    const WANTED: &str = "is not `Basic` and the base64 of `user:password`";
+    let code = match text.trim().split_once(' ') {
+        Some((scheme, code)) if scheme.eq_ignore_ascii_case("basic") => code.trim(),
+        Some(_) => return None,
+        None => return Some(format!("the header Authorization {WANTED}")),
+    };
+    let is_pair = body::decode_base64(code).is_some_and(|pair| pair.contains(&b':'));
+    (!is_pair).then(|| format!("the header Authorization {WANTED}"))
 }
 
 /// What follows the scheme of a header: all of it, if there is no scheme.

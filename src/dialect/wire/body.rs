@@ -400,6 +400,20 @@ pub(crate) fn decode_basic_auth(authorization: &str) -> Option<(String, String)>
         .map(|(user, password)| (user.to_owned(), password.to_owned()))
 }
 
+/// The bytes of base64 in either alphabet, with or without padding.
+pub(crate) fn decode_base64(code: &str) -> Option<Vec<u8>> {
+    let code: String = code
+        .trim_end_matches('=')
+        .chars()
+        .map(|c| match c {
+            '-' => '+',
+            '_' => '/',
+            c => c,
+        })
+        .collect();
+    base64::prelude::BASE64_STANDARD_NO_PAD.decode(code).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -56,12 +56,12 @@ impl Default for AccountNote {
     }
 }
 
-/// An older version of a credential serves, because the newest was rejected.
+/// An older version of a credential serves, because the newest was rejected or cannot be used.
 #[derive(Clone, Debug)]
 pub(crate) struct PreviousCredentialNote {
     pub(crate) at: SystemTime,
     pub(crate) in_use: Version,
-    /// Why the newest was rejected.
+    /// Why the newest does not serve.
     pub(crate) diagnosis: Option<Diagnosis>,
 }
 

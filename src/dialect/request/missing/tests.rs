@@ -86,6 +86,11 @@ fn a_header_that_is_missing_or_holds_nothing_is_found() {
         "login:{{ pass }}",
         "NaN:x",
         "login:process.env.PASS",
+        "login:false",
+        "login:$PLAYMOBILE_PASSWORD",
+        "login:%PW%",
+        "login:<password>",
+        "login:your_password",
     ] {
         assert!(sent("playmobile", &with(&basic(pair))).is_some(), "{pair}");
     }
@@ -102,12 +107,34 @@ fn a_header_that_is_missing_or_holds_nothing_is_found() {
 }
 
 #[test]
+fn a_header_that_is_not_basic_is_named() {
+    let with = |value: &str| request(&[("authorization", value)], "", "{}");
+    for value in [
+        "login:password",
+        "bG9naW46cGFzc3dvcmQ=",
+        "Basic login:password",
+        "Basic bG9naW4=",
+        "basic %%%",
+    ] {
+        let problem = sent("playmobile", &with(value));
+        assert_eq!(
+            problem.as_deref(),
+            Some("the header Authorization is not `Basic` and the base64 of `user:password`"),
+            "{value}"
+        );
+    }
+}
+
+#[test]
 fn a_credential_that_may_only_be_wrong_is_not_missing() {
     let with = |value: &str| request(&[("authorization", value)], "", "{}");
     for (dialect, value) in [
         ("playmobile", basic("login:wrong")),
         ("playmobile", basic("login:nullable")),
         ("playmobile", basic("login:$ecret")),
+        ("playmobile", "Bearer another.scheme".to_owned()),
+        ("playmobile", basic("login:no-padding").replace('=', "")),
+        ("playmobile", "Basic bG9naW46cORzcw==".to_owned()),
         ("twilio", basic("ACx:y")),
         ("twilio", basic("SKx:y")),
         ("infobip", "App wrong".to_owned()),
