@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::ring;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
@@ -13,17 +13,30 @@ use rustls_pki_types::pem::PemObject;
 /// The only protocol that the sidecar negotiates, as a client and as a server.
 pub(crate) const ALPN: &[u8] = b"http/1.1";
 
+/// The configuration of everybody without roots of his own: one copy of the public roots, and one cache of sessions,
+/// which rustls keeps by server name and bounds.
+static PUBLIC_ROOTS: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+
 /// A client configuration with the public roots and those in `ca_file`.
 pub(crate) fn client_config(ca_file: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
+    if let Some(file) = ca_file {
+        return build_config(load_certificates(file)?).map(Arc::new);
+    }
+    if let Some(shared) = PUBLIC_ROOTS.get() {
+        return Ok(Arc::clone(shared));
+    }
+    let built = Arc::new(build_config(Vec::new())?);
+    Ok(Arc::clone(PUBLIC_ROOTS.get_or_init(|| built)))
+}
+
+fn build_config(own_roots: Vec<CertificateDer<'static>>) -> io::Result<ClientConfig> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
-    if let Some(file) = ca_file {
-        for root in load_certificates(file)? {
-            roots
-                .add(root)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        }
+    for root in own_roots {
+        roots
+            .add(root)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let versions = builder
@@ -31,7 +44,7 @@ pub(crate) fn client_config(ca_file: Option<&Path>) -> io::Result<Arc<ClientConf
         .map_err(io::Error::other)?;
     let mut config = versions.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// Loads every certificate of a PEM file; a file without one is an error.
@@ -76,4 +89,15 @@ pub(crate) fn describe_certificate_error(error: &io::Error, key: &str) -> Option
             "its certificate is not valid; check `{key}`, or set `ca_file` to the PEM file of its issuer"
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_public_roots_are_loaded_once() {
+        let [one, other] = [(); 2].map(|()| client_config(None).unwrap());
+        assert!(Arc::ptr_eq(&one, &other));
+    }
 }

@@ -40,12 +40,12 @@ pub fn next(
     };
     let candidates = (0..plan.accounts.len()).filter_map(|account| {
         let view = view(account);
-        Some((context.candidate(account, view)?, view.is_silent))
+        let send = context.candidate(account, view)?;
+        Some(((send.delay, view.is_silent, send.retry), send))
     });
-    let preferred = candidates
-        .min_by_key(|(send, is_silent)| (send.delay, *is_silent, send.retry, send.account));
+    let preferred = first_minimum(candidates, (Duration::ZERO, false, false));
     match preferred {
-        Some((send, _)) => NextStep::Send {
+        Some(send) => NextStep::Send {
             account: send.account,
             delay: send.delay,
             trial: send.trial,
@@ -53,6 +53,22 @@ pub fn next(
         },
         None => NextStep::Answer(request_result(plan, tried)),
     }
+}
+
+/// The first value with the smallest key. Looks no further than one with the key `least`, because none is smaller: a
+/// plan has many accounts, and the first one is nearly always free.
+fn first_minimum<K: Ord, T>(keyed: impl Iterator<Item = (K, T)>, least: K) -> Option<T> {
+    let mut best: Option<(K, T)> = None;
+    for (key, value) in keyed {
+        if best.as_ref().is_none_or(|(smallest, _)| key < *smallest) {
+            let is_least = key == least;
+            best = Some((key, value));
+            if is_least {
+                break;
+            }
+        }
+    }
+    best.map(|(_, value)| value)
 }
 
 /// The result if the request ends now. A message that no provider of the plan can take is rejected

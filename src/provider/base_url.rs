@@ -37,13 +37,6 @@ impl BaseUrlMapping {
         self.authority.as_ref()
     }
 
-    /// Whether the account is at this host and port, whatever the scheme.
-    pub(crate) fn is_at(&self, authority: &Authority) -> bool {
-        self.authority
-            .as_ref()
-            .is_some_and(|at| at.host == authority.host && at.port == authority.port)
-    }
-
     /// A path below the account's base URL as the dialect knows it.
     pub(crate) fn to_dialect_path(&self, path: &str) -> String {
         let account = self.account_path.as_str();
@@ -112,13 +105,12 @@ mod tests {
     #[test]
     fn an_account_is_only_at_its_own_host_and_port() {
         let base = BaseUrlMapping::new("https://Own.example/api", "https://send.example");
-        let at = |host: &str, port| Authority {
-            scheme: Scheme::Http,
-            host: host.to_owned(),
-            port,
+        let own = Authority {
+            scheme: Scheme::Https,
+            host: "own.example".to_owned(),
+            port: 443,
         };
-        assert!(base.is_at(&at("own.example", 443)));
-        assert!(!base.is_at(&at("own.example", 80)) && !base.is_at(&at("send.example", 443)));
+        assert_eq!(base.authority(), Some(&own));
     }
 
     #[test]

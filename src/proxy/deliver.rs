@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dialect::RecognisedRequest;
-use crate::policy::{Attempt, NextStep, PastAttempt, inherit_attempts, request_result};
+use crate::policy::{Attempt, NextStep, PastAttempt, request_result};
 use crate::provider::ProviderRuntime;
 use crate::provider::attempt::{AttemptResult, AttemptSpec};
 use crate::proxy::Proxy;
@@ -102,7 +102,7 @@ impl Proxy {
         history: &[PastAttempt],
         in_flight: &mut InFlight<'_>,
     ) -> CompletedRequest {
-        let mut past = inherit_attempts(history, &delivery.provider_ids());
+        let mut past = delivery.inherited_attempts(history);
         let mut results: Vec<AttemptResult> = Vec::new();
         let result = loop {
             let step = match self.next_send(delivery, &past) {
@@ -181,7 +181,7 @@ impl Proxy {
             account,
             kind: AttemptKind::Send,
             body,
-            message: delivery.messages.get(account).and_then(Option::as_ref),
+            message: delivery.messages.get(account).and_then(Option::as_deref),
             time_left: delivery.plan.deadline.saturating_sub(elapsed),
             trial: step.trial,
             choice: self.health.credential_choice(runtime, step.trial),

@@ -2,18 +2,22 @@
 //! which plan. Pure: `deliver` waits and acts.
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dialect::{DecodedRequest, Dialect, RecognisedRequest, Request, RequestFields};
-use crate::policy::{DeliveryPlan, OnUnknown, PastAttempt, PlannedAccount};
-use crate::provider::ProviderRuntime;
+use crate::policy::{
+    Attempt, DeliveryPlan, OnUnknown, PastAttempt, PlannedAccount, inherit_attempts,
+};
 use crate::provider::attempt::RequestBody;
+use crate::provider::{Provider, ProviderRuntime};
+use crate::proxy::provider_orders::OrderedProviders;
 use crate::proxy::recipients::RoutedSend;
 use crate::proxy::request::RequestContext;
 use crate::proxy::snapshot::RoutedProviders;
 use crate::proxy::{Mode, Route};
-use crate::sms::{Cause, Message, Outcome, ProviderId};
+use crate::sms::{Cause, Message, Outcome};
 
 /// Attempts at one provider, and pause between them, if no route sets them.
 const DEFAULT_ATTEMPTS: usize = 2;
@@ -33,11 +37,11 @@ pub(super) struct Delivery<'a> {
     pub(super) provider_specific: bool,
     pub(super) route: Option<&'a Route>,
     /// In the order in which they are tried.
-    pub(super) providers: Vec<Arc<ProviderRuntime>>,
+    pub(super) providers: OrderedProviders,
     /// Key for last-resort rate limiting: the route, else the dialect, else the pinned provider.
     pub(super) last_resort_key: Cow<'a, str>,
-    /// For each provider the message in the text that it has approved.
-    pub(super) messages: Vec<Option<Message>>,
+    /// For each provider the message in the text that it has approved. Most of them share one.
+    pub(super) messages: Vec<Option<Arc<Message>>>,
     pub(super) plan: DeliveryPlan,
 }
 
@@ -85,11 +89,13 @@ impl<'a> Delivery<'a> {
         self.plan.deadline
     }
 
-    pub(super) fn provider_ids(&self) -> Vec<ProviderId> {
-        self.providers
-            .iter()
-            .map(|runtime| runtime.provider.id.clone())
-            .collect()
+    /// The attempts of an earlier request for the same message.
+    pub(super) fn inherited_attempts(&self, history: &[PastAttempt]) -> Vec<Attempt> {
+        if history.is_empty() {
+            return Vec::new();
+        }
+        let ids = self.providers.iter().map(|it| it.provider.id.clone());
+        inherit_attempts(history, &ids.collect::<Vec<_>>())
     }
 
     /// The provider that a cause without an attempt is about: the first that could have been tried, or that was
@@ -113,7 +119,7 @@ impl<'a> Delivery<'a> {
         self.messages
             .get(account)
             .and_then(Option::as_ref)
-            .map_or("", |message| message.reference.as_str())
+            .map_or("", |message| &message.reference)
     }
 
     /// Takes over the references of earlier attempts in doubt: a service that recognises a duplicate by its reference
@@ -138,7 +144,7 @@ impl<'a> Delivery<'a> {
             .is_some_and(|runtime| !self.is_native(runtime));
         let message = self.messages.get_mut(account).and_then(Option::as_mut);
         if let Some(message) = message.filter(|_| is_translated && !reference.is_empty()) {
-            reference.clone_into(&mut message.reference);
+            reference.clone_into(&mut Arc::make_mut(message).reference);
         }
         let is_same = self.reference(account) == reference && !reference.is_empty();
         if let Some(account) = self.plan.accounts.get_mut(account) {
@@ -160,7 +166,7 @@ impl<'a> Delivery<'a> {
         if self.is_native(runtime) && has_same_text {
             return Some(RequestBody::Native(self.recognised, &self.request));
         }
-        message.map(RequestBody::Translated)
+        message.map(|message| RequestBody::Translated(message))
     }
 
     /// Whether the provider speaks the backend's dialect.
@@ -182,53 +188,55 @@ fn last_resort_key<'a>(
     }
 }
 
-/// For each provider the message in its approved text, under the reference that it can take.
+/// For each provider the message in its approved text, under the reference that it can take; a provider-specific request
+/// keeps its own text.
 fn translated_messages(
     context: &RequestContext,
     decoded: &DecodedRequest,
     providers: &[Arc<ProviderRuntime>],
     dialect: &Dialect,
     own_reference: &str,
-) -> Vec<Option<Message>> {
+) -> Vec<Option<Arc<Message>>> {
+    let Some(message) = &decoded.message else {
+        return vec![None; providers.len()];
+    };
+    let templates = &context.snapshot.templates;
+    let template = Some(&message.text)
+        .filter(|_| !decoded.is_provider_specific())
+        .and_then(|text| templates.match_text(text));
+    let with_own_reference = |mut message: Message| {
+        own_reference.clone_into(&mut message.reference);
+        Arc::new(message)
+    };
+    let as_written = Arc::new(message.clone());
+    let referenced = LazyCell::new(|| with_own_reference(message.clone()));
     let translate = |runtime: &Arc<ProviderRuntime>| {
-        let mut message = approved_message(context, decoded, runtime)?;
         // Backends give all their messages the same reference, or one that another service has seen before. If the
         // service would reject that as a duplicate, a translated message gets a reference of ours.
-        let provider_dialect = &runtime.provider.dialect;
-        if provider_dialect.name != dialect.name && provider_dialect.detects_duplicates() {
-            own_reference.clone_into(&mut message.reference);
+        let Provider {
+            id, dialect: own, ..
+        } = &runtime.provider;
+        let needs_reference = own.name != dialect.name && own.detects_duplicates();
+        match &template {
+            Some(template) => {
+                let message = template.message_for(message, id.as_str(), &own.name);
+                if needs_reference {
+                    with_own_reference(message)
+                } else {
+                    Arc::new(message)
+                }
+            }
+            None if needs_reference => Arc::clone(&referenced),
+            None => Arc::clone(&as_written),
         }
-        Some(message)
     };
-    providers.iter().map(translate).collect()
-}
-
-/// The message in the text that this provider has approved; a provider-specific request keeps its own text.
-fn approved_message(
-    context: &RequestContext,
-    decoded: &DecodedRequest,
-    runtime: &ProviderRuntime,
-) -> Option<Message> {
-    let message = decoded.message.as_ref()?;
-    let template = context
-        .snapshot
-        .templates
-        .match_text(&message.text)
-        .filter(|_| !decoded.is_provider_specific());
-    Some(match template {
-        Some(template) => template.message_for(
-            message,
-            runtime.provider.id.as_str(),
-            &runtime.provider.dialect.name,
-        ),
-        None => message.clone(),
-    })
+    providers.iter().map(|it| Some(translate(it))).collect()
 }
 
 fn plan_accounts(
     dialect: &Dialect,
     providers: &[Arc<ProviderRuntime>],
-    messages: &[Option<Message>],
+    messages: &[Option<Arc<Message>>],
     decoded: &DecodedRequest,
     own_reference: &str,
 ) -> Vec<PlannedAccount> {
@@ -245,7 +253,7 @@ fn plan_accounts(
             timeout: runtime.provider.timeout,
             has_idempotency_key: has_reference
                 && runtime.provider.dialect.idempotency_field().is_some(),
-            skip_cause: skip_cause(runtime, message.as_ref(), decoded, is_native),
+            skip_cause: skip_cause(runtime, message.as_deref(), decoded, is_native),
         }
     });
     planned.collect()

@@ -79,18 +79,17 @@ impl HealthTracker {
     /// The next step of a request; books the trial or retry that it takes.
     pub(super) fn next_step(&self, input: &DecisionInput<'_>) -> NextStep {
         let mut state = self.lock();
-        let views = state.views(input);
         let step = next(
             input.plan,
             input.attempts,
-            |account| view(&views, account),
+            |account| state.view(input, account),
             input.elapsed,
             input.jitter,
         );
         let is_last_resort = step == NextStep::Answer(RequestResult::NotSent)
             && input.attempts.iter().all(|attempt| attempt.inherited);
         let step = if is_last_resort {
-            state.last_resort_step(input, &views).unwrap_or(step)
+            state.last_resort_step(input).unwrap_or(step)
         } else {
             step
         };
@@ -110,17 +109,15 @@ impl HealthTracker {
 
     /// Whether the provider takes no send now.
     pub(super) fn is_blocked(&self, input: &DecisionInput<'_>, account: usize) -> bool {
-        let views = self.lock().views(input);
-        matches!(
-            view(&views, account).admission,
-            SendAdmission::Blocked { .. }
-        )
+        let view = self.lock().view(input, account);
+        matches!(view.admission, SendAdmission::Blocked { .. })
     }
 
     /// The cause of a request's result.
     pub(super) fn cause(&self, input: &DecisionInput<'_>) -> Option<Cause> {
-        let views = self.lock().views(input);
-        result_cause(input.plan, input.attempts, |account| view(&views, account))
+        let state = self.lock();
+        let view = |account| state.view(input, account);
+        result_cause(input.plan, input.attempts, view)
     }
 
     /// A send attempt at the provider begins.
@@ -328,16 +325,12 @@ impl HealthTracker {
 
 impl State {
     /// A trial at the first provider, if this route had none in the last 10 s.
-    fn last_resort_step(
-        &mut self,
-        input: &DecisionInput<'_>,
-        views: &[AccountSnapshot],
-    ) -> Option<NextStep> {
-        let trial = self
-            .last_resort_trials
-            .entry(input.route.to_owned())
-            .or_default();
-        let account = trial.admit(input.plan, |account| view(views, account), input.now)?;
+    fn last_resort_step(&mut self, input: &DecisionInput<'_>) -> Option<NextStep> {
+        let mut trials = std::mem::take(&mut self.last_resort_trials);
+        let trial = trials.entry(input.route.to_owned()).or_default();
+        let account = trial.admit(input.plan, |account| self.view(input, account), input.now);
+        self.last_resort_trials = trials;
+        let account = account?;
         Some(NextStep::Send {
             account,
             delay: Duration::ZERO,
@@ -390,33 +383,36 @@ impl State {
         }
     }
 
-    fn views(&mut self, input: &DecisionInput<'_>) -> Vec<AccountSnapshot> {
-        input
-            .providers
-            .iter()
-            .map(|runtime| {
-                let silence = self.silences.get(&runtime.provider.id);
-                AccountSnapshot {
-                    is_silent: silence.is_some_and(|silence| silence.is_silent(input.now)),
-                    ..self
-                        .health(runtime)
-                        .snapshot(input.now, runtime.credential_offer())
-                }
-            })
-            .collect()
+    /// The state of one account of the plan.
+    fn view(&self, input: &DecisionInput<'_>, account: usize) -> AccountSnapshot {
+        let Some(runtime) = input.providers.get(account) else {
+            return NO_ACCOUNT;
+        };
+        let id = &runtime.provider.id;
+        let silence = self.silences.get(id);
+        let offer = runtime.credential_offer();
+        let snapshot = match self.health_by_provider.get(id) {
+            Some(health) => health.snapshot(input.now, offer),
+            None => Health::new(runtime.provider.recheck).snapshot(input.now, offer),
+        };
+        AccountSnapshot {
+            is_silent: silence.is_some_and(|silence| silence.is_silent(input.now)),
+            ..snapshot
+        }
     }
 }
 
-fn view(views: &[AccountSnapshot], account: usize) -> AccountSnapshot {
-    let no_account = AccountSnapshot {
-        is_silent: false,
-        admission: SendAdmission::Blocked {
-            cause: Cause::NoProvider,
-            reopens_in: None,
-        },
-        credential: CredentialRevision::default(),
-        can_retry: false,
-        credential_status: CredentialStatus::Usable,
-    };
-    views.get(account).copied().unwrap_or(no_account)
-}
+/// What an index beyond the plan means.
+const NO_ACCOUNT: AccountSnapshot = AccountSnapshot {
+    is_silent: false,
+    admission: SendAdmission::Blocked {
+        cause: Cause::NoProvider,
+        reopens_in: None,
+    },
+    credential: CredentialRevision {
+        version: Version(0),
+        token_generation: 0,
+    },
+    can_retry: false,
+    credential_status: CredentialStatus::Usable,
+};

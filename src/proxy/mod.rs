@@ -29,6 +29,7 @@ mod explain;
 mod health;
 mod passthrough;
 mod probe;
+mod provider_orders;
 mod recipients;
 mod reject;
 mod request;

@@ -9,8 +9,9 @@ use crate::dialect::{Dialect, Recognition, Request, RequestTarget};
 use crate::net::OtherHosts;
 use crate::net::authority::Authority;
 use crate::net::entrypoint::EntrypointTarget;
-use crate::policy::{RouteCriteria, RouteInput, TemplateError, Templates, order_providers};
+use crate::policy::{RouteCriteria, RouteInput, TemplateError, Templates};
 use crate::provider::ProviderRuntime;
+use crate::proxy::provider_orders::{OrderedProviders, ProviderOrders};
 use crate::proxy::{Mode, Route, Settings};
 use crate::sms::{NumberingPlan, ProviderId};
 use crate::vault::CredentialCache;
@@ -24,8 +25,16 @@ pub(super) struct RoutingSnapshot {
     pub(super) credential_cache: Arc<CredentialCache>,
     /// The dialects of the configured providers.
     dialects: Vec<Arc<Dialect>>,
-    /// Each provider's dialect and the operations that its account adds, in the order of the config.
+    /// The dialect of each provider whose account adds operations, and these.
     extra_operations: Vec<(String, Vec<String>)>,
+    /// Where the provider's own are among them.
+    own_operations: BTreeMap<ProviderId, usize>,
+    /// The provider at each host and port, in the order of their names.
+    accounts_by_address: BTreeMap<(String, u16), Arc<ProviderRuntime>>,
+    /// For each route, as in the settings.
+    route_orders: Vec<ProviderOrders>,
+    /// For messages of a dialect that match no route.
+    dialect_orders: BTreeMap<String, ProviderOrders>,
 }
 
 /// What a request is, and which account its address names.
@@ -43,7 +52,7 @@ pub(super) struct RoutedProviders<'a> {
     pub(super) route: Option<&'a Route>,
     /// The country of numbers without a country code.
     pub(super) numbering: Option<&'a NumberingPlan>,
-    pub(super) providers: Vec<Arc<ProviderRuntime>>,
+    pub(super) providers: OrderedProviders,
 }
 
 /// The dialect and account that the first segment of a path names, and the rest of the path.
@@ -67,22 +76,43 @@ impl RoutingSnapshot {
                 dialects.push(Arc::clone(&provider.dialect));
             }
         }
-        let extra_operations = settings
+        let mut extra_operations = Vec::new();
+        let mut own_operations = BTreeMap::new();
+        for provider in settings
             .providers
             .iter()
-            .map(|provider| (provider.dialect.name.clone(), provider.operations.clone()))
-            .collect();
-        let providers = providers
+            .filter(|it| !it.operations.is_empty())
+        {
+            own_operations.insert(provider.id.clone(), extra_operations.len());
+            extra_operations.push((provider.dialect.name.clone(), provider.operations.clone()));
+        }
+        let providers: BTreeMap<ProviderId, Arc<ProviderRuntime>> = providers
             .into_iter()
             .map(|runtime| (runtime.provider.id.clone(), runtime))
             .collect();
+        let mut accounts_by_address = BTreeMap::new();
+        for runtime in providers.values() {
+            if let Some(at) = runtime.base_url.authority() {
+                let address = (at.host.clone(), at.port);
+                accounts_by_address
+                    .entry(address)
+                    .or_insert_with(|| Arc::clone(runtime));
+            }
+        }
+        let routes = settings.routes.iter();
         Ok(Self {
+            route_orders: routes
+                .map(|route| ProviderOrders::of_route(route, &providers))
+                .collect(),
+            dialect_orders: ProviderOrders::of_dialects(&settings.providers, &providers),
             settings,
             providers,
             templates,
             credential_cache,
             dialects,
             extra_operations,
+            own_operations,
+            accounts_by_address,
         })
     }
 
@@ -190,39 +220,27 @@ impl RoutingSnapshot {
         }
     }
 
-    /// The first route that matches. `input` reads the message in the country of each route.
+    /// The first route that matches, and its providers. `input` reads the message in the country of each route.
     fn route<'i>(
         &self,
         input: impl Fn(Option<&NumberingPlan>) -> RouteInput<'i>,
-    ) -> Option<&Route> {
-        let matches = |route: &&Route| {
+    ) -> Option<(&Route, &ProviderOrders)> {
+        let matches = |(route, orders): &(&Route, &ProviderOrders)| {
             RouteCriteria {
                 recipients: &route.recipients,
                 callers: &route.callers,
                 dialects: &route.dialects,
             }
-            .matches(&input(self.numbering(Some(route), &route.providers)))
+            .matches(&input(orders.numbering.as_ref()))
         };
-        self.settings.routes.iter().find(matches)
-    }
-
-    /// The country of a route, else of the first of these providers that has one: a number means the same at all.
-    fn numbering<'s>(
-        &'s self,
-        route: Option<&'s Route>,
-        providers: &[ProviderId],
-    ) -> Option<&'s NumberingPlan> {
-        let own = route.and_then(|route| route.country.as_ref());
-        own.or_else(|| {
-            let mut runtimes = providers.iter().filter_map(|id| self.providers.get(id));
-            runtimes.find_map(|runtime| runtime.provider.country.as_ref())
-        })
+        let mut routes = self.settings.routes.iter().zip(&self.route_orders);
+        routes.find(matches)
     }
 
     /// The countries of all routes.
     pub(super) fn route_countries(&self) -> impl Iterator<Item = &NumberingPlan> {
-        let routes = self.settings.routes.iter();
-        routes.filter_map(|route| self.numbering(Some(route), &route.providers))
+        let orders = self.route_orders.iter();
+        orders.filter_map(|orders| orders.numbering.as_ref())
     }
 
     /// The route of a message and its providers. A `pinned` provider takes no route and is the only one.
@@ -232,51 +250,24 @@ impl RoutingSnapshot {
         dialect: &Dialect,
         input: impl Fn(Option<&NumberingPlan>) -> RouteInput<'i>,
     ) -> RoutedProviders<'_> {
-        let (route, providers) = if let Some(pinned) = pinned {
-            let only = self.providers.get(pinned).cloned();
-            (None, only.into_iter().collect())
-        } else {
-            let route = self.route(input);
-            (route, self.ordered_providers(route, dialect))
-        };
-        let ids: Vec<ProviderId> = match route {
-            Some(route) => route.providers.clone(),
-            None => providers
-                .iter()
-                .map(|runtime: &Arc<ProviderRuntime>| runtime.provider.id.clone())
-                .collect(),
-        };
-        RoutedProviders {
-            route,
-            numbering: self.numbering(route, &ids),
-            providers,
+        if let Some(pinned) = pinned {
+            let only = self.providers.get(pinned);
+            return RoutedProviders {
+                route: None,
+                numbering: only.and_then(|runtime| runtime.provider.country.as_ref()),
+                providers: only.cloned().into_iter().collect(),
+            };
         }
-    }
-
-    /// The providers in the order in which they are tried; without a route: those of the backend's dialect.
-    pub(super) fn ordered_providers(
-        &self,
-        route: Option<&Route>,
-        dialect: &Dialect,
-    ) -> Vec<Arc<ProviderRuntime>> {
-        let is_native = |id: &ProviderId| {
-            self.providers
-                .get(id)
-                .is_some_and(|runtime| runtime.provider.dialect.name == dialect.name)
-        };
-        let ids = match route {
-            Some(route) => order_providers(&route.providers, is_native, route.prefer_listed),
-            None => self
-                .settings
-                .providers
-                .iter()
-                .map(|provider| provider.id.clone())
-                .filter(is_native)
-                .collect(),
-        };
-        ids.iter()
-            .filter_map(|id| self.providers.get(id).cloned())
-            .collect()
+        let found = self.route(input);
+        let orders = found.map(|(_, orders)| orders);
+        let orders = orders.or_else(|| self.dialect_orders.get(&dialect.name));
+        RoutedProviders {
+            route: found.map(|(route, _)| route),
+            numbering: orders.and_then(|orders| orders.numbering.as_ref()),
+            providers: orders.map_or_else(OrderedProviders::default, |orders| {
+                Arc::clone(orders.for_dialect(&dialect.name))
+            }),
+        }
     }
 
     /// The account of a passthrough request: the one it names, else the first of its dialect that `may` take it.
@@ -288,9 +279,9 @@ impl RoutingSnapshot {
     ) -> Option<Arc<ProviderRuntime>> {
         let named = named.and_then(|id| self.providers.get(id).cloned());
         named.or_else(|| {
-            self.ordered_providers(None, dialect)
-                .into_iter()
-                .find(|runtime| may(runtime))
+            let orders = self.dialect_orders.get(&dialect.name)?;
+            let mut own = orders.for_dialect(&dialect.name).iter();
+            own.find(|runtime| may(runtime)).cloned()
         })
     }
 
@@ -299,13 +290,8 @@ impl RoutingSnapshot {
         let Some(named) = named else {
             return &self.extra_operations;
         };
-        let position = self
-            .settings
-            .providers
-            .iter()
-            .position(|provider| provider.id == *named);
-        position
-            .and_then(|position| self.extra_operations.get(position..=position))
+        let own = self.own_operations.get(named).copied();
+        own.and_then(|at| self.extra_operations.get(at..=at))
             .unwrap_or_default()
     }
 
@@ -323,9 +309,8 @@ impl RoutingSnapshot {
     }
 
     fn provider_at(&self, authority: &Authority) -> Option<&Arc<ProviderRuntime>> {
-        self.providers
-            .values()
-            .find(|runtime| runtime.base_url.is_at(authority))
+        self.accounts_by_address
+            .get(&(authority.host.clone(), authority.port))
     }
 
     /// `/playmobile/broker-api/send`: what `playmobile` names, and `/broker-api/send`.

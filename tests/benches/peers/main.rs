@@ -26,6 +26,7 @@ mod load;
 mod peer;
 mod process;
 mod report;
+mod scale;
 mod service;
 
 use std::net::SocketAddr;
@@ -65,7 +66,7 @@ struct Options {
     /// Measure another build of the sidecar
     #[arg(long, default_value = env!("CARGO_BIN_EXE_sms-sidecar"))]
     sidecar: String,
-    /// The peers; all of them unless some are named
+    /// The peers; all of them unless some are named. `scale` measures large configs of the sidecar instead
     peers: Vec<String>,
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
@@ -93,6 +94,9 @@ fn main() {
 }
 
 fn run(options: &Options) {
+    if options.peers == ["scale"] {
+        return print!("{}", scale::run(Path::new(&options.sidecar)));
+    }
     let folder = tempfile::tempdir().unwrap();
     let service = service::start();
     let chosen: Vec<&Peer> = PEERS

@@ -181,7 +181,7 @@ impl Peer {
             Kind::Sidecar(step) => {
                 let program = PathBuf::from(&options.sidecar);
                 fs::write(&config, filled(&step.fill(include_str!("sidecar.toml")))).unwrap();
-                prepare_sidecar(&program, &config, step.entry);
+                prepare_sidecar(&program, &config, step.entry == Entry::Connect);
                 let arguments = ["run".to_owned(), "--config".to_owned(), filled("@CONFIG@")];
                 Some((program, arguments.to_vec()))
             }
@@ -220,7 +220,7 @@ fn fill(text: &str, folder: &Path, listen: SocketAddr, service: SocketAddr) -> S
 }
 
 /// Creates the vault and, where it is used, the CA.
-fn prepare_sidecar(program: &Path, config: &Path, entry: Entry) {
+pub(crate) fn prepare_sidecar(program: &Path, config: &Path, with_ca: bool) {
     let run = |words: &[&str], input: &str| {
         let mut command = Command::new(program);
         command.args(words).arg("--config").arg(config);
@@ -258,7 +258,7 @@ fn prepare_sidecar(program: &Path, config: &Path, entry: Entry) {
         ],
         sid,
     );
-    if entry == Entry::Connect {
+    if with_ca {
         run(&["ca", "init"], "");
     }
 }

@@ -91,8 +91,8 @@ impl Process {
         kib.sum::<f64>() / 1024.0
     }
 
-    /// The kernel counts the CPU time of each thread in nanoseconds.
-    fn cpu(&self) -> Duration {
+    /// The CPU time so far; the kernel counts that of each thread in nanoseconds.
+    pub(crate) fn cpu(&self) -> Duration {
         let threads = self.pids().into_iter().flat_map(|pid| {
             let tasks = fs::read_dir(format!("/proc/{pid}/task"));
             tasks.into_iter().flatten().flatten()
