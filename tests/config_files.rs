@@ -40,8 +40,7 @@ fn toml_files(folder: &str) -> Vec<PathBuf> {
 }
 
 fn check(file: &Path) -> (Option<Config>, ProblemReport) {
-    let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
-    assert!(problems.is_empty(), "{problems:?}");
+    let catalog = Catalog::built_in();
     let name = file.file_name().unwrap().to_str().unwrap().to_owned();
     let text = fs::read_to_string(file).unwrap();
     let (loaded, problems) = check_text(&name, &text, &catalog);

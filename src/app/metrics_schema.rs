@@ -1,7 +1,7 @@
 //! The part of the config that operators see: the metric series, and what the status shows.
 
 use crate::config::Config;
-use crate::dialect::Dialect;
+use crate::dialect::Catalog;
 use crate::net::Listen;
 use crate::provider::Provider;
 use crate::proxy::{Mode, Route};
@@ -20,8 +20,13 @@ pub fn metrics_schema(loaded: &Config, listen: &Listen, build: &BuildInfo) -> Me
         vaults: loaded.vault.sources.keys().cloned().collect(),
         dialects: proxy
             .catalog
-            .iter()
-            .map(|dialect| (dialect.name.clone(), dialect_source(dialect).to_owned()))
+            .names()
+            .map(|name| {
+                (
+                    name.to_owned(),
+                    dialect_source(&proxy.catalog, name).to_owned(),
+                )
+            })
             .collect(),
         build: build.clone(),
         config: status_layout(loaded, listen),
@@ -82,8 +87,8 @@ pub(crate) fn listen_addresses(listen: &Listen) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-fn dialect_source(dialect: &Dialect) -> &'static str {
-    if dialect.is_built_in() {
+fn dialect_source(catalog: &Catalog, name: &str) -> &'static str {
+    if catalog.is_built_in(name) {
         "built-in"
     } else {
         "folder"

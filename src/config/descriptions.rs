@@ -162,6 +162,9 @@ impl DescriptionHeader {
 
 /// Warns of each description in the folder that replaces a built-in one.
 pub(super) fn override_warnings(sources: &[SourceFile]) -> Vec<Problem> {
+    if sources.iter().all(|source| source.built_in) {
+        return Vec::new();
+    }
     let built_in: BTreeSet<String> = sources
         .iter()
         .filter(|source| source.built_in)

@@ -43,7 +43,7 @@ pub fn next(
         let send = context.candidate(account, view)?;
         Some(((send.delay, view.is_silent, send.retry), send))
     });
-    let preferred = first_minimum(candidates, (Duration::ZERO, false, false));
+    let preferred = first_minimum(candidates, &(Duration::ZERO, false, false));
     match preferred {
         Some(send) => NextStep::Send {
             account: send.account,
@@ -57,11 +57,11 @@ pub fn next(
 
 /// The first value with the smallest key. Looks no further than one with the key `least`, because none is smaller: a
 /// plan has many accounts, and the first one is nearly always free.
-fn first_minimum<K: Ord, T>(keyed: impl Iterator<Item = (K, T)>, least: K) -> Option<T> {
+fn first_minimum<K: Ord, T>(keyed: impl Iterator<Item = (K, T)>, least: &K) -> Option<T> {
     let mut best: Option<(K, T)> = None;
     for (key, value) in keyed {
         if best.as_ref().is_none_or(|(smallest, _)| key < *smallest) {
-            let is_least = key == least;
+            let is_least = key == *least;
             best = Some((key, value));
             if is_least {
                 break;

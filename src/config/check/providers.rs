@@ -128,10 +128,7 @@ fn dialect(
     };
     let Some(dialect) = checker.catalog.get(word.get_ref()).cloned() else {
         let catalog = checker.catalog;
-        let names: Vec<&str> = catalog
-            .iter()
-            .map(|dialect| dialect.name.as_str())
-            .collect();
+        let names: Vec<&str> = catalog.names().collect();
         checker.check_name(word, &names, Reference::Dialect);
         return None;
     };

@@ -114,10 +114,7 @@ fn check_references(checker: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw
         checker.check_reference(word, &file.callers, Reference::Caller);
     }
     let catalog = checker.catalog;
-    let dialects: Vec<&str> = catalog
-        .iter()
-        .map(|dialect| dialect.name.as_str())
-        .collect();
+    let dialects: Vec<&str> = catalog.names().collect();
     for word in &raw.dialects {
         checker.check_name(word, &dialects, Reference::Dialect);
     }

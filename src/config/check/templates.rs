@@ -87,7 +87,7 @@ fn check_owners(checker: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw::Ra
         .keys()
         .map(|name| name.get_ref().as_str())
         .collect();
-    names.extend(catalog.iter().map(|dialect| dialect.name.as_str()));
+    names.extend(catalog.names());
     names.sort_unstable();
     names.dedup();
     for key in raw.texts.keys().chain(raw.ids.keys()) {
