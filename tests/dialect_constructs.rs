@@ -706,7 +706,7 @@ fn a_header_key_is_sent_with_every_operation_and_a_digest_only_with_a_send() {
     );
     let dialect = load(&around(
         &send,
-        "[[operations]]\nendpoint = \"GET /balance/{any}\"\nkind = \"passthrough\"\n",
+        "[[operations]]\nendpoint = \"GET /balance/{any}\"\nkind = \"passthrough\"\nfields = [\"x\"]\n",
     ));
     let owned = Owned::of(&dialect, "-k");
     let made = dialect.write(&message(), &owned.account(), now()).unwrap();

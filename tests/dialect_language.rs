@@ -136,6 +136,8 @@ default           = { status = 503, code = 1 }
 endpoint = "GET /status/{id}"
 kind     = "status"
 where    = { v = "1" }
+fields   = ["fmt"]
+accepts  = ["form"]
 id       = "id"
 answer   = { json = { id = "{id}" } }
 
@@ -281,7 +283,7 @@ fn the_page_has_every_word_of_the_closed_lists() {
             assert_eq!(words, known_words(&root), "{heading} {}", row.key);
         }
     }
-    assert_eq!(lists, 8);
+    assert_eq!(lists, 9);
 }
 
 #[test]
@@ -636,6 +638,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
         "answer   = { queried = { v = \"3\" }, json = { token = \"{placeholder}\" } }",
         "`queried` has no effect here",
     ),
+    ("fields   = [\"fmt\"]", "", "this operation needs `fields`"),
     ("= [3]", "= [3, 3]", "a code is listed twice"),
     ("= [3]", "= [3, 9]", "a code is listed under two causes"),
     (

@@ -150,7 +150,7 @@ fn dialect_json(dialect: &Dialect) -> Value {
         "params": dialect.params().iter().map(|param| json!({ "name": param.name, "default": param.default })).collect::<Vec<_>>(),
         "token_login": dialect.requires_login(),
         "limits": { "text": dialect.text_limit(), "recipients": dialect.recipient_prefixes(), "batch": dialect.batch_limit() },
-        "operations": dialect.operations().iter().map(|(endpoint, kind)| json!({ "endpoint": endpoint, "kind": kind.as_str() })).collect::<Vec<_>>(),
+        "operations": dialect.operations().iter().map(|named| json!({ "endpoint": named.endpoint, "kind": named.kind.as_str(), "fields": named.fields })).collect::<Vec<_>>(),
         "probes": all_probes(dialect).map(|probe| json!({ "about": probe.about.as_str(), "endpoint": probe.endpoint(), "inferred": probe.inferred })).collect::<Vec<_>>(),
         "not_reported": dialect.unprobed_subjects().into_iter().map(ProbeSubject::as_str).collect::<Vec<_>>(),
     })
@@ -226,8 +226,15 @@ fn describe_operations(dialect: &Dialect) -> Vec<String> {
     for limit in describe_limits(dialect) {
         lines.push(row("limit", &limit));
     }
-    for (endpoint, kind) in dialect.operations() {
-        lines.push(row(kind.as_str(), &endpoint));
+    for named in dialect.operations() {
+        let fields = match named.fields.as_slice() {
+            [] => String::new(),
+            fields => format!(" ({})", fields.join(", ")),
+        };
+        lines.push(row(
+            named.kind.as_str(),
+            &format!("{}{fields}", named.endpoint),
+        ));
     }
     for probe in all_probes(dialect) {
         let note = if probe.inferred {

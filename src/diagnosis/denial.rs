@@ -100,6 +100,9 @@ denial_reasons! {
     AmbiguousOperation "ambiguous-operation" Client
         "a request in the API of {what} could be another operation to the service, so it does not get our credentials"
         "correct it in the backend: {show} lists the operations"
+    UnlistedField "unlisted-field" Client
+        "an operation of {what} does not name a field of this request, so it does not get our credentials"
+        "leave the field out in the backend: {show} lists the fields of each operation"
     UnknownPath "unknown-path" Client
         "no provider or dialect matches this path"
         "begin the backend's base URL with /<provider or dialect>/; the providers are {what}"

@@ -41,8 +41,8 @@ pub use request::recognised::{
     OperationFault, RecognisedRequest, Recognition, RequestTarget, UnlistedRequest,
 };
 pub use types::{
-    Account, Claim, Classification, DecodedRequest, LoginToken, MessageResult, RecipientTexts,
-    RequestFields, RequestReadError, Untranslatable,
+    Account, Claim, Classification, DecodedRequest, LoginToken, MessageResult, NamedOperation,
+    RecipientTexts, RequestFields, RequestReadError, Untranslatable,
 };
 pub use wire::message::{ProviderRequest, Reply, Request};
 
@@ -203,19 +203,22 @@ impl Dialect {
         &self.send.limits.recipients
     }
 
-    /// The endpoint and kind of the send and of every other named operation: `POST /send`.
-    pub fn operations(&self) -> Vec<(String, Operation)> {
-        let token = self
-            .token
-            .iter()
-            .map(|token| (token.endpoint.to_string(), Operation::Login));
-        let others = self
-            .operations
-            .iter()
-            .map(|entry| (entry.endpoint.to_string(), entry.operation));
-        [(self.send.endpoint.to_string(), Operation::Send)]
+    /// The send and every other named operation.
+    pub fn operations(&self) -> Vec<NamedOperation> {
+        let named = |endpoint: &model::endpoint::Endpoint, kind| NamedOperation {
+            endpoint: endpoint.to_string(),
+            kind,
+            fields: Vec::new(),
+        };
+        let login = self.token.iter();
+        let login = login.map(|token| named(&token.endpoint, Operation::Login));
+        let others = self.operations.iter().map(|entry| NamedOperation {
+            fields: entry.field_names().map(str::to_owned).collect(),
+            ..named(&entry.endpoint, entry.operation)
+        });
+        [named(&self.send.endpoint, Operation::Send)]
             .into_iter()
-            .chain(token)
+            .chain(login)
             .chain(others)
             .collect()
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::parse_limit::ParseLimit;
 use crate::secret::Credential;
-use crate::sms::{Cause, Certainty, Message, Outcome};
+use crate::sms::{Cause, Certainty, Message, Operation, Outcome};
 
 /// A backend's request, decoded.
 #[derive(Clone, Debug)]
@@ -90,6 +90,17 @@ pub enum RequestReadError {
     /// 400.
     #[error("{0} is missing or empty")]
     Missing(&'static str),
+}
+
+/// An operation that a description names.
+#[derive(Clone, Debug)]
+pub struct NamedOperation {
+    /// Methods and path: `POST /send`.
+    pub endpoint: String,
+    /// What it is.
+    pub kind: Operation,
+    /// What a request may have beside the account's fields.
+    pub fields: Vec<String>,
 }
 
 /// The account of an attempt.

@@ -24,7 +24,11 @@ impl Proxy {
             Some(OperationFault::Unreadable(error)) => {
                 Self::deny_unreadable(dialect, Operation::Other, error)
             }
-            Some(fault @ OperationFault::Ambiguous { .. }) => {
+            Some(fault @ OperationFault::UnlistedField { .. }) => {
+                let denial = DenialReason::UnlistedField.about(&dialect.name);
+                Self::deny_other(dialect, denial.with_hint(fault.to_string()))
+            }
+            Some(fault @ (OperationFault::Ambiguous { .. } | OperationFault::Semicolon)) => {
                 let denial = DenialReason::AmbiguousOperation.about(&dialect.name);
                 Self::deny_other(dialect, denial.with_hint(fault.to_string()))
             }

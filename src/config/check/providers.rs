@@ -328,10 +328,10 @@ fn warn_unlikely_base_url(
 /// The path of the send operation, if it is the same for every account.
 fn send_path(dialect: &Dialect) -> Option<String> {
     let operations = dialect.operations();
-    let (endpoint, _) = operations
-        .into_iter()
-        .find(|(_, operation)| *operation == Operation::Send)?;
-    let (_, path) = endpoint.split_once(' ')?;
+    let send = operations
+        .iter()
+        .find(|operation| operation.kind == Operation::Send)?;
+    let (_, path) = send.endpoint.split_once(' ')?;
     let path = path.trim_end_matches('/');
     (path.starts_with('/') && !path.contains('{')).then(|| path.to_owned())
 }

@@ -17,6 +17,7 @@ use crate::dialect::load::holes::HolePlace;
 use crate::dialect::load::parse::{ProblemSink, Section};
 use crate::dialect::load::raw;
 use crate::dialect::load::validate;
+use crate::dialect::model::BodyEncoding;
 use crate::dialect::model::OperationSpec;
 use crate::dialect::model::host::{BaseUrl, HostPattern};
 use crate::sms::Operation;
@@ -182,10 +183,29 @@ fn take_operations(top: &mut Section<'_>, sink: &mut ProblemSink) -> Vec<Operati
         .collect()
 }
 
+/// Another field can make a request that changes something out of one that reads.
+fn check_fields_listed(raw: &Spanned<raw::RawOperation>, sink: &mut ProblemSink) {
+    let operation = raw.get_ref();
+    let is_forwarded = matches!(
+        operation.kind,
+        raw::RawOperationKind::Passthrough | raw::RawOperationKind::Status
+    );
+    let methods = operation.endpoint.get_ref().split(' ').next();
+    let only_reads = methods == Some("GET") && operation.required_values.is_empty();
+    if is_forwarded && !only_reads && operation.fields.is_none() {
+        sink.error(
+            Some(operation.endpoint.span()),
+            "this operation needs `fields`",
+            Some("list what a request may have beside `where`, the id and the credential: fields = [\"…\"], or [] for nothing".into()),
+        );
+    }
+}
+
 fn compile_operation(
     raw: &Spanned<raw::RawOperation>,
     sink: &mut ProblemSink,
 ) -> Option<OperationSpec> {
+    check_fields_listed(raw, sink);
     let raw = raw.get_ref();
     let operation = match raw.kind {
         raw::RawOperationKind::Passthrough => Operation::Passthrough,
@@ -200,6 +220,11 @@ fn compile_operation(
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
+        fields: raw.fields.clone().unwrap_or_default(),
+        accepts: raw
+            .accepts
+            .as_ref()
+            .map(|listed| compile::accepted_bodies(BodyEncoding::NoBody, listed)),
         id_path: compile::optional_path(raw.id.as_ref(), sink),
         response: raw
             .answer

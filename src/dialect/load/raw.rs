@@ -206,11 +206,13 @@ pub(crate) struct RawOperation {
     pub(crate) kind: RawOperationKind,
     #[serde(default, rename = "where")]
     pub(crate) required_values: BTreeMap<String, String>,
+    pub(crate) fields: Option<Vec<String>>,
+    pub(crate) accepts: Option<Vec<RawAcceptedBody>>,
     pub(crate) id: Option<Spanned<String>>,
     pub(crate) answer: Option<RawResponse>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RawOperationKind {
     Passthrough,

@@ -279,6 +279,10 @@ pub(crate) struct OperationSpec {
     pub(crate) endpoint: Endpoint,
     pub(crate) operation: Operation,
     pub(crate) required_values: Vec<(String, String)>,
+    /// The fields that a request may have beside those of `where`, of the id and of the account; `*` is any text.
+    pub(crate) fields: Vec<String>,
+    /// The encodings that it takes, if they are not those of the send.
+    pub(crate) accepts: Option<AcceptedBodies>,
     /// Where a status request has the message's id.
     pub(crate) id_path: Option<JsonPath>,
     /// The reply about a message that this dialect's service does not know: one of ours.

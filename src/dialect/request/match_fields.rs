@@ -23,10 +23,12 @@ pub(super) enum FieldPlace {
 
 /// One field, as the request has it.
 #[derive(Debug)]
-struct PlacedField {
+pub(super) struct PlacedField {
     place: FieldPlace,
     name: String,
-    value: String,
+    /// None: a name alone, without `=`.
+    value: Option<String>,
+    after_semicolon: bool,
 }
 
 /// Every field of query and body, with its place.
@@ -58,7 +60,8 @@ impl PlacedFields {
         let headers = request.headers.iter().map(|(name, value)| PlacedField {
             place: FieldPlace::Header,
             name: name.as_str().to_owned(),
-            value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            value: Some(String::from_utf8_lossy(value.as_bytes()).into_owned()),
+            after_semicolon: false,
         });
         fields.extend(headers.filter(|field| field.name.contains('-')));
         Self { fields, body }
@@ -90,7 +93,7 @@ impl PlacedFields {
         match (found.next(), found.next()) {
             (None, _) => FieldMatch::Different,
             (Some(field), None) if field.is_named(name, places) => {
-                if field.value == wanted {
+                if field.value.as_deref().unwrap_or_default() == wanted {
                     FieldMatch::Same
                 } else {
                     FieldMatch::Different
@@ -98,6 +101,19 @@ impl PlacedFields {
             }
             (Some(_), _) => FieldMatch::Ambiguous,
         }
+    }
+
+    /// A field of query or body whose name is not listed. A form's `a[b]` is a field `a`.
+    pub(super) fn find_other(&self, is_listed: impl Fn(&str) -> bool) -> Option<&PlacedField> {
+        let is_other = |field: &&PlacedField| match field.place {
+            FieldPlace::Header => false,
+            FieldPlace::Json => !is_listed(&field.name),
+            FieldPlace::Query | FieldPlace::Form => {
+                let name = field.name.split('[').next().unwrap_or_default();
+                !is_listed(name)
+            }
+        };
+        self.fields.iter().find(is_other)
     }
 
     /// Whether the request has the field in one of these places.
@@ -120,6 +136,18 @@ impl FieldPlace {
 }
 
 impl PlacedField {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn has_value(&self) -> bool {
+        self.value.is_some()
+    }
+
+    pub(super) fn is_after_semicolon(&self) -> bool {
+        self.after_semicolon
+    }
+
     fn is_named(&self, name: &str, places: &[FieldPlace]) -> bool {
         // HTTP gives the names of headers no case.
         let is_spelt = self.name == name || self.place == FieldPlace::Header;
@@ -160,14 +188,19 @@ fn normalized(name: &str) -> String {
 
 /// Urlencoded pairs, those that are not UTF-8 too.
 fn pairs(text: &str, place: FieldPlace) -> Vec<PlacedField> {
-    text.split(['&', ';'])
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let parts = text.split('&').flat_map(|pair| pair.split(';').enumerate());
+    parts
+        .filter(|(_, part)| !part.is_empty())
+        .map(|(at, part)| {
+            let (name, value) = match part.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (part, None),
+            };
             PlacedField {
                 place,
                 name: decode_component(name).unwrap_or_else(|| name.to_owned()),
-                value: decode_component(value).unwrap_or_default(),
+                value: value.map(|value| decode_component(value).unwrap_or_default()),
+                after_semicolon: at > 0,
             }
         })
         .collect()
@@ -184,17 +217,19 @@ fn body_fields(body: &ParsedBody, request: &Request) -> Vec<PlacedField> {
             .into_iter()
             .map(|part| PlacedField {
                 place: FieldPlace::Form,
-                value: String::from_utf8_lossy(part.value).into_owned(),
+                value: Some(String::from_utf8_lossy(part.value).into_owned()),
                 name: part.name,
+                after_semicolon: false,
             })
             .collect(),
-        BodyFormat::Json => body
-            .tree
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| json_field(name, value))
-            .collect(),
+        BodyFormat::Json => match body.tree.as_object() {
+            Some(fields) => fields
+                .iter()
+                .map(|(name, value)| json_field(name, value))
+                .collect(),
+            // A list at the top has no names.
+            None => vec![json_field("[]", &Value::Null)],
+        },
         BodyFormat::Empty | BodyFormat::Other(_) => Vec::new(),
     }
 }
@@ -203,6 +238,7 @@ fn json_field(name: &str, value: &Value) -> PlacedField {
     PlacedField {
         place: FieldPlace::Json,
         name: name.to_owned(),
-        value: to_text(value),
+        value: Some(to_text(value)),
+        after_semicolon: false,
     }
 }

@@ -206,13 +206,13 @@ impl Dialect {
         let found = self.operation_patterns().into_iter().find_map(|pattern| {
             let below = self.path_below_base(pattern.endpoint, host, &request.path)?;
             let path_params = pattern.endpoint.match_path(&request.method, below)?;
-            match pattern.match_fields(request, &self.send, &mut seen.fields) {
+            match self.match_pattern(&pattern, request, seen) {
                 PatternMatch::Different => None,
                 PatternMatch::Unreadable(error) => {
                     fault.get_or_insert(OperationFault::Unreadable(error));
                     None
                 }
-                PatternMatch::Ambiguous(ambiguous) => Some(self.unlisted(Some(ambiguous))),
+                PatternMatch::Denied(denied) => Some(self.unlisted(Some(denied))),
                 // It could be the operation whose fields could not be read.
                 PatternMatch::Same if fault.is_some() => Some(self.unlisted(fault.take())),
                 PatternMatch::Same if pattern.operation == Operation::Other => {
@@ -228,6 +228,30 @@ impl Dialect {
         });
         seen.fault = seen.fault.take().or(fault);
         found
+    }
+
+    /// Whether the request is the operation, with the fields that the operation names.
+    fn match_pattern(
+        &self,
+        pattern: &OperationPattern<'_>,
+        request: &Request,
+        seen: &mut SeenRequest,
+    ) -> PatternMatch {
+        let found = pattern.match_fields(request, &self.send, &mut seen.fields);
+        let operation = match (&found, &pattern.matched) {
+            (PatternMatch::Same, MatchedOperation::Operation(at)) => self.operations.get(*at),
+            _ => None,
+        };
+        let Some(operation) = operation else {
+            return found;
+        };
+        let fields = seen
+            .fields
+            .get_or_insert_with(|| PlacedFields::read(request));
+        match operation.check_fields(request, &self.send, fields) {
+            Ok(()) => found,
+            Err(fault) => PatternMatch::Denied(fault),
+        }
     }
 
     fn unlisted(self: &Arc<Self>, fault: Option<OperationFault>) -> Recognition {
@@ -310,8 +334,8 @@ enum PatternMatch {
     Different,
     /// The body that has its fields cannot be read; another operation may match.
     Unreadable(RequestReadError),
-    /// A field that selects it is not where the service has it.
-    Ambiguous(OperationFault),
+    /// A field that selects it is not where the service has it, or another one is not named.
+    Denied(OperationFault),
 }
 
 impl OperationPattern<'_> {
@@ -338,7 +362,7 @@ impl OperationPattern<'_> {
                 FieldMatch::Same => {}
                 FieldMatch::Different => return PatternMatch::Different,
                 FieldMatch::Ambiguous => {
-                    return PatternMatch::Ambiguous(OperationFault::Ambiguous {
+                    return PatternMatch::Denied(OperationFault::Ambiguous {
                         field: name.clone(),
                         place: place_of(name, places).as_str(),
                     });

@@ -52,9 +52,38 @@ pub enum OperationFault {
         /// Where the service has it.
         place: &'static str,
     },
+    /// A field that the operation does not name. A name that can be a value is not kept.
+    #[error("`{endpoint}` takes {}, and not {}; leave it out", listed(.fields), shown(.field.as_deref()))]
+    UnlistedField {
+        /// The operation.
+        endpoint: String,
+        /// The field.
+        field: Option<String>,
+        /// What it takes beside the account's fields.
+        fields: Vec<String>,
+    },
+    /// A `;` between the fields, where some services begin another one.
+    #[error(
+        "write the `;` in the fields of the request as %3B: some services begin another field there"
+    )]
+    Semicolon,
     /// The body that has the fields cannot be read.
     #[error(transparent)]
     Unreadable(RequestReadError),
+}
+
+fn listed(fields: &[String]) -> String {
+    match fields {
+        [] => "no field but the account's own".to_owned(),
+        fields => fields.join(", "),
+    }
+}
+
+fn shown(field: Option<&str>) -> String {
+    match field {
+        Some(field) => format!("`{field}`"),
+        None => "a field whose name is not shown here".to_owned(),
+    }
 }
 
 /// A request matched to an operation.
