@@ -38,7 +38,7 @@ pub use request::missing::MissingCredential;
 pub use request::recognise::recognise;
 pub(crate) use request::recognised::MatchedOperation;
 pub use request::recognised::{
-    OperationFault, RecognisedRequest, Recognition, RequestTarget, UnlistedRequest,
+    OperationFault, RecognisedRequest, Recognition, RequestTarget, UnlistedField, UnlistedRequest,
 };
 pub use types::{
     Account, Claim, Classification, DecodedRequest, LoginToken, MessageResult, NamedOperation,

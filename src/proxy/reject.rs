@@ -24,7 +24,7 @@ impl Proxy {
             Some(OperationFault::Unreadable(error)) => {
                 Self::deny_unreadable(dialect, Operation::Other, error)
             }
-            Some(fault @ OperationFault::UnlistedField { .. }) => {
+            Some(fault @ OperationFault::UnlistedField(_)) => {
                 let denial = DenialReason::UnlistedField.about(&dialect.name);
                 Self::deny_other(dialect, denial.with_hint(fault.to_string()))
             }

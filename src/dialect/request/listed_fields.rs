@@ -5,7 +5,7 @@ use crate::dialect::expr::template::ValueSource;
 use crate::dialect::model::codes::glob_match;
 use crate::dialect::model::{OperationSpec, SendSpec};
 use crate::dialect::request::match_fields::{PlacedField, PlacedFields};
-use crate::dialect::{OperationFault, Request};
+use crate::dialect::{OperationFault, Request, UnlistedField};
 use crate::sms::Operation;
 
 /// The longest name that is shown.
@@ -30,11 +30,11 @@ impl OperationSpec {
         match fields.find_other(is_listed) {
             None => Ok(()),
             Some(field) if field.is_after_semicolon() => Err(OperationFault::Semicolon),
-            Some(field) => Err(OperationFault::UnlistedField {
+            Some(field) => Err(OperationFault::UnlistedField(Box::new(UnlistedField {
                 endpoint: self.endpoint.to_string(),
                 field: shown_name(field),
                 fields: self.field_names().map(str::to_owned).collect(),
-            }),
+            }))),
         }
     }
 

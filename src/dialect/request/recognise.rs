@@ -320,6 +320,7 @@ impl Dialect {
 }
 
 /// What a request must have to be an operation.
+#[derive(Clone)]
 struct OperationPattern<'d> {
     endpoint: &'d Endpoint,
     matched: MatchedOperation,

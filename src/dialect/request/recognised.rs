@@ -53,15 +53,8 @@ pub enum OperationFault {
         place: &'static str,
     },
     /// A field that the operation does not name. A name that can be a value is not kept.
-    #[error("`{endpoint}` takes {}, and not {}; leave it out", listed(.fields), shown(.field.as_deref()))]
-    UnlistedField {
-        /// The operation.
-        endpoint: String,
-        /// The field.
-        field: Option<String>,
-        /// What it takes beside the account's fields.
-        fields: Vec<String>,
-    },
+    #[error(transparent)]
+    UnlistedField(Box<UnlistedField>),
     /// A `;` between the fields, where some services begin another one.
     #[error(
         "write the `;` in the fields of the request as %3B: some services begin another field there"
@@ -70,6 +63,18 @@ pub enum OperationFault {
     /// The body that has the fields cannot be read.
     #[error(transparent)]
     Unreadable(RequestReadError),
+}
+
+/// A field that an operation does not name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{endpoint}` takes {}, and not {}; leave it out", listed(.fields), shown(.field.as_deref()))]
+pub struct UnlistedField {
+    /// The operation.
+    pub(crate) endpoint: String,
+    /// The field.
+    pub(crate) field: Option<String>,
+    /// What it takes beside the account's fields.
+    pub(crate) fields: Vec<String>,
 }
 
 fn listed(fields: &[String]) -> String {
