@@ -163,7 +163,7 @@ impl ProviderRuntime {
         let limit = timeout.min(time_left.max(MIN_TIME_LEFT));
         let exchange = match self.client.exchange_for(spec.backend, request, limit).await {
             Err(lost) => self.read_lost(auth, &lost),
-            Ok(reply) => self.read_reply(spec, auth, reply),
+            Ok(reply) => self.read_reply(spec, auth, reply).await,
         };
         Exchange { method, ..exchange }
     }
@@ -181,8 +181,13 @@ impl ProviderRuntime {
     }
 
     /// Redacts, classifies and narrows; redaction comes first, because the provider's message goes to the log.
-    fn read_reply(&self, spec: &AttemptSpec<'_>, auth: &AuthContext, reply: Reply) -> Exchange {
-        let reply = self.redact(reply, auth);
+    async fn read_reply(
+        &self,
+        spec: &AttemptSpec<'_>,
+        auth: &AuthContext,
+        reply: Reply,
+    ) -> Exchange {
+        let reply = self.redact(reply, auth).await;
         let dialect = &self.provider.dialect;
         let mut classification = dialect.classify_for(spec.kind, &reply, spec.message);
         let evidence = self.narrow(&mut classification, &reply, auth);

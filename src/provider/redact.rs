@@ -5,7 +5,7 @@
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 
 use crate::dialect::{Dialect, LoginToken, Reply};
@@ -23,6 +23,8 @@ pub(crate) struct CachedRedactor {
     redactor: Arc<Redactor>,
 }
 
+/// Searching a shorter body takes about a millisecond at most.
+const MAX_INLINE_BYTES: usize = 16 << 10;
 /// Takes the place of a body that could not be searched.
 const UNSEARCHED: &[u8] =
     b"*** (the sidecar removed this reply: its encodings take too much work to search it for \
@@ -65,6 +67,23 @@ impl Redactor {
             Err(TooMuchWork) => reply.body = Bytes::from_static(UNSEARCHED),
         }
         reply
+    }
+
+    /// The same, and a long body is searched beside the threads that serve requests: one mebibyte takes tens of
+    /// milliseconds, and never more than the work limit of the search.
+    pub(crate) async fn redact_reply_aside(&self, reply: Reply) -> Reply {
+        if reply.body.len() <= MAX_INLINE_BYTES {
+            return self.redact_reply(reply);
+        }
+        let status = reply.status;
+        let redactor = self.clone();
+        let redacted = tokio::task::spawn_blocking(move || redactor.redact_reply(reply)).await;
+        // The search ended without a result: nothing of the reply is shown.
+        redacted.unwrap_or_else(|_| Reply {
+            status,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(UNSEARCHED),
+        })
     }
 
     /// The text without secrets, if it has any; one that needs too much work is replaced as a whole.
@@ -123,8 +142,8 @@ impl Redactor {
 
 impl ProviderRuntime {
     /// The provider's reply without our secrets.
-    pub(crate) fn redact(&self, reply: Reply, auth: &AuthContext) -> Reply {
-        self.redactor(auth).redact_reply(reply)
+    pub(crate) async fn redact(&self, reply: Reply, auth: &AuthContext) -> Reply {
+        self.redactor(auth).redact_reply_aside(reply).await
     }
 
     /// Finds what this attempt presents. A new redactor is built only for another credential or token.
@@ -148,7 +167,7 @@ impl ProviderRuntime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderMap, StatusCode};
+    use http::StatusCode;
 
     use crate::dialect::Catalog;
     use crate::secret::{Credential, SecretFields, SecretString, Version};
@@ -189,6 +208,21 @@ mod tests {
         ] {
             assert_eq!(redact_text(&redactor, body), redacted);
         }
+    }
+
+    /// Long and short bodies, and one that takes too much work: its place says so.
+    #[tokio::test]
+    async fn a_long_body_is_redacted_too() {
+        let secret = "Zq7Rw2Xk9LmT4vBn";
+        let redactor = Redactor::new([secret]);
+        for length in [10, MAX_INLINE_BYTES, MAX_INLINE_BYTES * 2] {
+            let body = format!("{}{secret}!", "- ".repeat(length / 2));
+            let redacted = redactor.redact_reply_aside(reply(&body)).await;
+            assert!(redacted.body.ends_with(b"- ***!"), "{length}");
+        }
+        let costly = "Zq7R<a %2525&amp;".repeat(4000);
+        let redacted = redactor.redact_reply_aside(reply(&costly)).await;
+        assert_eq!(redacted.body, UNSEARCHED);
     }
 
     #[test]

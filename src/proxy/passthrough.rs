@@ -224,7 +224,10 @@ impl Proxy {
         let redactor = Redactor::new(presented.iter().map(String::as_str));
         let mut classification = match &reply {
             Err(lost) => lost_classification(lost, &redactor),
-            Ok(reply) => dialect.classify_for(kind, &redactor.redact_reply(reply.clone()), message),
+            Ok(reply) => {
+                let redacted = redactor.redact_reply_aside(reply.clone()).await;
+                dialect.classify_for(kind, &redacted, message)
+            }
         };
         let missing = dialect.missing_credential(operation, &context.request);
         let evidence = narrow_to_missing(&mut classification, missing);

@@ -2,6 +2,8 @@
 //! of one, however a service may have written it, and replaces what stands for it in the text. Does not
 //! look for secrets shorter than [`MIN_SECRET_LEN`]: ordinary text contains them.
 
+use std::sync::Arc;
+
 use crate::secret::search::{
     Compared, Finder, MatchRule, Needle, TooMuchWork, decoded_forms, without_blanks,
 };
@@ -13,10 +15,10 @@ const MIN_SPELLING_LEN: usize = 6;
 /// In a longer secret only a beginning and an end are searched for, and not every part.
 const MAX_PARTED_LEN: usize = 512;
 
-/// Takes secrets out of foreign text.
-#[derive(Debug)]
+/// Takes secrets out of foreign text. A clone shares what it looks for.
+#[derive(Clone, Debug)]
 pub struct Redactor {
-    finder: Option<Finder>,
+    finder: Option<Arc<Finder>>,
 }
 
 impl Redactor {
@@ -32,13 +34,13 @@ impl Redactor {
                 rule: MatchRule::Anywhere,
             });
         Self {
-            finder: Finder::new(needles.collect(), Compared::LettersAndDigits),
+            finder: Finder::new(needles.collect(), Compared::LettersAndDigits).map(Arc::new),
         }
     }
 
     /// The text with everything that stands for a secret replaced; none if there is nothing of that kind in it.
     pub(crate) fn redact_bytes(&self, text: &[u8]) -> Result<Option<Vec<u8>>, TooMuchWork> {
-        Finder::conceal(self.finder.as_slice(), text)
+        Finder::conceal(self.finder.as_deref(), text)
     }
 
     /// The same for text. One that needs too much work is replaced as a whole.

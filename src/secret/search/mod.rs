@@ -129,7 +129,10 @@ impl Finder {
     }
 
     /// The text with `***` for all that stands for a needle of one of these; none if there is nothing of that kind.
-    pub(crate) fn conceal(finders: &[Self], text: &[u8]) -> Result<Option<Vec<u8>>, TooMuchWork> {
+    pub(crate) fn conceal<'f>(
+        finders: impl IntoIterator<Item = &'f Self>,
+        text: &[u8],
+    ) -> Result<Option<Vec<u8>>, TooMuchWork> {
         let mut marks = SourceMarks::new(text);
         for finder in finders {
             let work = Work::new(text.len().saturating_mul(STEPS_PER_BYTE).max(MIN_STEPS));
