@@ -352,7 +352,7 @@ fn collect_text(value: &Value, depth: usize, text: &mut String) {
 }
 
 /// The service's message at whichever field it puts it: else all its texts, else its challenge.
-fn generic_message(parsed: &ParsedReply<'_>) -> Option<String> {
+pub(super) fn generic_message(parsed: &ParsedReply<'_>) -> Option<String> {
     let is_page = parsed.tree.is_null() || parsed.tree.get("html").is_some();
     let from_reply = if is_page {
         page_text(parsed)

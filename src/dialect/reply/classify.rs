@@ -20,10 +20,10 @@ use crate::sms::{AttemptKind, Cause, Certainty, Message, Outcome};
 
 /// By which values and groups a rule matches.
 #[derive(Default)]
-struct RuleMatch<'r> {
-    values: Vec<&'r Value>,
+pub(super) struct RuleMatch<'r> {
+    pub(super) values: Vec<&'r Value>,
     path: Option<&'r JsonPath>,
-    captures: BTreeMap<String, String>,
+    pub(super) captures: BTreeMap<String, String>,
 }
 
 impl Dialect {
@@ -70,6 +70,7 @@ impl Dialect {
             }
         };
         let mut found = by_rules.unwrap_or_else(|| classify_by_status(parsed));
+        self.send.classifier.add_unlisted(&mut found, parsed);
         if self.requires_experimental()
             && found.certainty == Certainty::Certain
             && found.outcome.cause().is_some()
@@ -179,10 +180,7 @@ impl Classifier {
         let code = code
             .map(to_text)
             .or_else(|| found.captures.get("code").cloned())?;
-        let long = code.chars().filter(char::is_ascii_digit).count() > 8;
-        let word =
-            !code.is_empty() && code.len() <= 64 && code.chars().all(|c| c.is_ascii_graphic());
-        (word && !long).then_some(code)
+        shown_code(code)
     }
 
     /// Rejected, unless another part of the same list was not.
@@ -217,6 +215,13 @@ impl Classifier {
     }
 }
 
+/// A code that may be shown: one word, and not a number of a person.
+pub(super) fn shown_code(code: String) -> Option<String> {
+    let long = code.chars().filter(char::is_ascii_digit).count() > 8;
+    let word = !code.is_empty() && code.len() <= 64 && code.chars().all(|c| c.is_ascii_graphic());
+    (word && !long).then_some(code)
+}
+
 /// An id is a string or a number; a list or an object proves nothing.
 fn id_text(value: &Value) -> Option<String> {
     (value.is_string() || value.is_number())
@@ -232,7 +237,7 @@ fn is_reference(template: &StringTemplate) -> bool {
 
 impl ReplyRule {
     /// The values and groups by which the rule matches; none: it does not match.
-    fn match_reply<'r>(&'r self, parsed: &'r ParsedReply<'_>) -> Option<RuleMatch<'r>> {
+    pub(super) fn match_reply<'r>(&'r self, parsed: &'r ParsedReply<'_>) -> Option<RuleMatch<'r>> {
         let has_required = |path: &JsonPath| !path.find_all(&parsed.tree).is_empty();
         let matches = self
             .status
@@ -306,7 +311,7 @@ impl ReplyRule {
     }
 
     /// The service's own message.
-    fn provider_message(&self, parsed: &ParsedReply<'_>) -> Option<String> {
+    pub(super) fn provider_message(&self, parsed: &ParsedReply<'_>) -> Option<String> {
         self.message_paths
             .iter()
             .flat_map(|path| path.find_all(&parsed.tree))

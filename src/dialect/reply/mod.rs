@@ -11,3 +11,4 @@ pub(super) mod probe;
 pub(super) mod render;
 pub(super) mod sanitize;
 pub(super) mod simulate;
+mod unlisted;
