@@ -166,8 +166,13 @@ async fn check_webhook(loaded: &Config, credential_cache: &CredentialCache) -> O
 /// The credentials in files that need no key, as warnings: without `--vault` they are not a condition of the start. An
 /// entry that cannot be read here may be readable for the sidecar's user.
 async fn check_plain_credentials(loaded: &Config) -> Vec<Problem> {
-    let clock = Arc::new(SystemClock::start());
-    let credential_cache = CredentialCache::new(&loaded.vault, clock, Box::new(|_| ()));
+    let noticed: Arc<Mutex<Vec<String>>> = Arc::default();
+    let notes = Arc::clone(&noticed);
+    let credential_cache = CredentialCache::new(
+        &loaded.vault,
+        Arc::new(SystemClock::start()),
+        Box::new(move |event| record_warnings(&notes, &event)),
+    );
     let mut problems = Vec::new();
     for provider in &loaded.proxy.providers {
         let Some(reference) = &provider.credential else {
@@ -188,7 +193,9 @@ async fn check_plain_credentials(loaded: &Config) -> Vec<Problem> {
             Err(error) if error.is_about_entry() => vec![error.to_string()],
             Err(_) => Vec::new(),
         };
-        problems.extend(found.into_iter().map(|what| loaded.warning(&key, what)));
+        let notes = std::mem::take(&mut *noticed.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = notes.into_iter().chain(found);
+        problems.extend(all.map(|what| loaded.warning(&key, what)));
     }
     problems
 }
@@ -297,6 +304,26 @@ mod tests {
             "0123456789abcdef0123456789abcdef\n",
         );
         assert_eq!(report(folder.path(), CONFIG, true), (0, "[]".to_owned()));
+    }
+
+    #[test]
+    fn a_value_in_quotes_is_a_warning_with_and_without_the_option() {
+        let folder = tempfile::tempdir().unwrap();
+        let sid = "AC0123456789abcdef0123456789abcdef";
+        secret(folder.path(), "account_sid", sid);
+        secret(
+            folder.path(),
+            "auth_token",
+            "\"0123456789abcdef0123456789abcdef\"\n",
+        );
+        for vault in [true, false] {
+            let (_, shown) = report(folder.path(), CONFIG, vault);
+            assert!(
+                shown.contains("field `auth_token`: is in quotes"),
+                "{vault}: {shown}"
+            );
+            assert!(!shown.contains("0123456789abcdef"), "{shown}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::provider::Provider;
 use crate::provider::auth::{suspicion_text, vault_error_cause};
 use crate::secret::Credential;
 use crate::sms::Cause;
-use crate::vault::{CredentialCache, CredentialRef, Error, Settings};
+use crate::vault::{CredentialCache, CredentialRef, Error, Settings, usable_value};
 
 /// The age of a version and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,7 @@ pub(crate) async fn check_vault(
     let usable = problems.is_empty();
     let mut odd: Vec<String> = suspicions.iter().map(ToString::to_string).collect();
     odd.extend(twins);
+    odd.extend(odd_values(&credential));
     checks.push(check_fields(subject, &problems, &odd));
     checks.push(age_check(age));
     (checks, usable.then_some(credential))
@@ -105,6 +106,15 @@ fn check_fields(
 fn describe_fields(names: &[&str]) -> String {
     let verb = if names.len() == 1 { "is" } else { "are" };
     format!("{} {verb} present, in a plausible format", names.join(", "))
+}
+
+/// Values that are sent although they look like a mistake: those in quotes.
+fn odd_values(credential: &Credential) -> Vec<String> {
+    let warning = |field: &str| {
+        let value = usable_value(credential.expose(field)?).ok()?;
+        Some(format!("`{field}` {}", value.warning?))
+    };
+    credential.field_names().filter_map(warning).collect()
 }
 
 /// Two fields with the same value: a likely paste error.

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
+use crate::secret::characters::is_invisible;
 use crate::secret::{SecretFields, SecretString};
 
 /// The fields of an entry that are not text: name → what they hold.
@@ -57,10 +58,10 @@ pub fn usable_value(value: &str) -> Result<UsableValue<'_>, &'static str> {
     let is_quoted = ['"', '\'', '`']
         .iter()
         .any(|quote| text.len() > 1 && text.starts_with(*quote) && text.ends_with(*quote));
-    let warning = if text != line {
-        Some("begins or ends with a blank, a newline or a byte order mark, which is not sent")
-    } else if is_quoted {
+    let warning = if is_quoted {
         Some("is in quotes, which are sent as part of it")
+    } else if text != line {
+        Some("begins or ends with a blank, a newline or a byte order mark, which is not sent")
     } else {
         None
     };
@@ -69,15 +70,13 @@ pub fn usable_value(value: &str) -> Result<UsableValue<'_>, &'static str> {
 
 /// Looks like nothing around a value.
 fn is_blank(char: char) -> bool {
-    char.is_whitespace() || is_invisible(char)
+    char.is_whitespace() || draws_nothing(char)
 }
 
-/// Byte order marks, and what copies from web pages bring along.
-fn is_invisible(char: char) -> bool {
-    matches!(
-        char,
-        '\u{FEFF}' | '\u{FFFE}' | '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{AD}'
-    )
+/// What copies from web pages and editors bring along: the invisible characters, and a byte order mark read in the
+/// wrong order.
+fn draws_nothing(char: char) -> bool {
+    is_invisible(char) || char == '\u{fffe}'
 }
 
 /// Why no credential has this character inside. A space may be part of a password.
@@ -87,7 +86,7 @@ fn unusable_char(char: char) -> Option<&'static str> {
         '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some("contains a newline"),
         ' ' => None,
         _ if char.is_whitespace() => Some("contains a blank that is not a space"),
-        _ if char.is_control() || is_invisible(char) => Some("contains an invisible character"),
+        _ if char.is_control() || draws_nothing(char) => Some("contains an invisible character"),
         _ => None,
     }
 }

@@ -1,6 +1,8 @@
 //! Makes a service's own message safe for a log: removes control characters, masks numbers, and cuts
 //! it.
 
+use crate::secret::characters::is_invisible;
+
 const MAX_MESSAGE_CHARS: usize = 200;
 
 /// Foreign text without control characters and long numbers, cut to its limit.
@@ -8,7 +10,7 @@ pub(crate) fn sanitize(text: &str) -> String {
     let visible: String = text
         .chars()
         .map(|c| {
-            if c.is_control() || is_invisible(c) {
+            if c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}') {
                 ' '
             } else {
                 c
@@ -73,10 +75,6 @@ fn number_length(number: &str) -> usize {
         }
     }
     end
-}
-
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

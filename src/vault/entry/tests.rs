@@ -45,6 +45,8 @@ fn what_surrounds_a_value_is_not_sent() {
         ("\"v\"\n", "\"v\"", quoted),
         ("'v'", "'v'", quoted),
         ("`v`", "`v`", quoted),
+        (" \"v\"\n\n", "\"v\"", quoted),
+        ("\u{202A}v\u{202C}", "v", padded),
         ("\"", "\"", None),
     ] {
         assert_eq!(
@@ -74,6 +76,17 @@ fn what_no_credential_holds_is_named() {
     ] {
         assert_eq!(usable_value(value), Err(what), "{value:?}");
     }
+}
+
+/// Unicode's own list of what draws nothing.
+#[test]
+fn no_invisible_character_is_sent() {
+    let property = regex::Regex::new(r"^\p{Default_Ignorable_Code_Point}$").unwrap();
+    let invisible = (char::MIN..=char::MAX).filter(|c| property.is_match(&c.to_string()));
+    let sent: Vec<char> = invisible
+        .filter(|c| usable_value(&format!("a{c}b")) != Err("contains an invisible character"))
+        .collect();
+    assert!(sent.is_empty(), "{sent:x?}");
 }
 
 proptest! {
