@@ -117,6 +117,25 @@ impl CauseCandidates {
         }
     }
 
+    /// After a token that a login returned just now was rejected: it has not expired, whatever the service says. What
+    /// else makes a service call a token expired is left.
+    #[must_use]
+    pub fn without_expiry(self) -> Self {
+        let expired = Implication::RulesOut(vec![Cause::CredentialExpired]);
+        if self.causes() != [Cause::CredentialExpired] {
+            return self.apply(&expired);
+        }
+        Self::new(
+            Cause::CredentialRejected,
+            Certainty::Ambiguous,
+            &[
+                Cause::ClockSkew,
+                Cause::AccountSuspended,
+                Cause::PermissionDenied,
+            ],
+        )
+    }
+
     /// The index of the probe that leaves the fewest candidates in the worst case; none if no probe
     /// can narrow them, or rule out the only one.
     pub fn best_probe(&self, probes: &[CandidateProbe]) -> Option<usize> {

@@ -41,6 +41,8 @@ pub enum EvidenceSource {
     ReportedAddress(IpAddr),
     /// A claim in the token, which proves nothing.
     TokenClaim,
+    /// A login returned the token this long ago.
+    TokenAge(Duration),
     /// The remaining lifetime that the token claims.
     TokenLifetime(Duration),
     /// The same credential version was accepted before, at the same address.
@@ -51,6 +53,8 @@ pub enum EvidenceSource {
 
 /// The strictest service accepts a signed time if the clocks differ by less than this.
 const CLOCK_SKEW_THRESHOLD: Duration = Duration::from_mins(5);
+/// A token that is younger than this has not expired: none is made to last less.
+const FRESH_TOKEN: Duration = Duration::from_mins(1);
 /// A smaller difference is not clock skew: `Date` has whole seconds, and a reply takes time.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
 
@@ -107,6 +111,14 @@ impl Evidence {
             source: EvidenceSource::TokenLifetime(left),
             implication,
         }
+    }
+
+    /// From the age of a token; none: it can have expired since its login.
+    pub fn from_token_age(age: Duration) -> Option<Self> {
+        (age < FRESH_TOKEN).then(|| Self {
+            source: EvidenceSource::TokenAge(age),
+            implication: Implication::RulesOut(vec![Cause::CredentialExpired]),
+        })
     }
 
     /// From the version of the last accepted message, for a rejection of `version`.
@@ -184,6 +196,13 @@ impl fmt::Display for EvidenceSource {
                 write!(f, "the reply names {address} as the client's address")
             }
             Self::TokenClaim => f.write_str("its token"),
+            Self::TokenAge(age) => {
+                let age = format_duration(*age);
+                write!(
+                    f,
+                    "a login returned its token {age} ago, so it has not expired"
+                )
+            }
             Self::TokenLifetime(left) => write!(
                 f,
                 "its token claims to be valid for another {}",
@@ -368,6 +387,31 @@ mod tests {
             Evidence::from_token_lifetime(Duration::from_hours(240)).to_string(),
             "its token claims to be valid for another 10 days"
         );
+    }
+
+    #[test]
+    fn a_token_of_a_moment_ago_has_not_expired() {
+        let of = |seconds| Evidence::from_token_age(Duration::from_secs(seconds));
+        assert_eq!(of(60), None);
+        let fresh = of(59).unwrap();
+        let all = [Cause::CredentialExpired, Cause::CredentialRejected];
+        assert_eq!(
+            after(&all, &fresh),
+            (Cause::CredentialRejected, Certainty::Likely)
+        );
+        assert_eq!(
+            fresh.to_string(),
+            "a login returned its token 59 s ago, so it has not expired"
+        );
+        let certain = CauseCandidates::new(Cause::CredentialExpired, Certainty::Certain, &[]);
+        let left = certain.without_expiry();
+        assert_eq!(
+            (left.cause, left.certainty),
+            (Cause::CredentialRejected, Certainty::Ambiguous)
+        );
+        assert!(!left.causes().contains(&Cause::CredentialExpired));
+        let other = CauseCandidates::new(Cause::IpNotAllowed, Certainty::Certain, &[]);
+        assert_eq!(other.clone().without_expiry(), other);
     }
 
     #[test]

@@ -241,7 +241,12 @@ fn login_remedy(
     if context.presents == PresentedSecret::Credential || attempt.kind == AttemptKind::Login {
         return None;
     }
-    let is_fresh = |evidence: &Evidence| evidence.source == EvidenceSource::FreshToken;
+    let is_fresh = |evidence: &Evidence| {
+        matches!(
+            evidence.source,
+            EvidenceSource::FreshToken | EvidenceSource::TokenAge(_)
+        )
+    };
     let is_observed = context.observed_variables.is_some();
     if cause == Cause::CredentialExpired && is_observed {
         Some(BACKEND_LOGIN_EXPIRED)

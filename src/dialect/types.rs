@@ -123,6 +123,8 @@ pub struct Account<'a> {
 pub struct LoginToken {
     pub(crate) values: crate::secret::SecretFields,
     pub(crate) claims: Vec<Claim>,
+    /// When the login returned it.
+    pub issued_at: Timestamp,
     /// When it expires, if the reply has that.
     pub expires_at: Option<Timestamp>,
 }

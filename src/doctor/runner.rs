@@ -10,11 +10,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
+use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::diagnosis::Evidence;
-use crate::dialect::{Approval, Classification, LoginToken, Probe, ProviderRequest, Reply};
+use crate::dialect::{Approval, Classification, Probe, ProviderRequest, Reply};
 use crate::doctor::Setup;
 use crate::doctor::account::{self, AccountProbes, ProbeOutcome, ProbeRun};
 use crate::doctor::check::Check;
@@ -27,7 +28,7 @@ use crate::net::upstream::{Connectivity, ExchangeError, UpstreamClient};
 use crate::policy::CredentialRevision;
 use crate::provider::auth::LoginRequest;
 use crate::provider::auth_context::AuthContext;
-use crate::provider::diagnose::{ReplyFacts, clock_skew, narrow};
+use crate::provider::diagnose::{ReplyFacts, clock_skew, narrow, token_age};
 use crate::provider::probe::ProbeRequest;
 use crate::provider::{Provider, ProviderClient};
 use crate::secret::Credential;
@@ -214,15 +215,15 @@ impl Runner<'_> {
         .send(&redactor)
         .await;
         let outcome = match (login.reply, &login.token) {
-            (Err(lost), _) => lost_outcome(login.classification, lost, context),
+            (Err(lost), _) => self.lost_outcome(login.classification, lost, context),
             (Ok(reply), Some(_)) => {
                 self.note_skew(&mut context.probes.clock_skew, &reply, started);
                 ProbeOutcome::Healthy(None)
             }
             (Ok(reply), None) => {
                 self.note_skew(&mut context.probes.clock_skew, &reply, started);
-                let skew = context.probes.clock_skew;
-                rejected_outcome(login.classification, &reply, skew, None)
+                let facts = reply_facts(context, self.clock.timestamp());
+                rejected_outcome(login.classification, &reply, &facts)
             }
         };
         context.probes.runs.push(ProbeRun {
@@ -270,15 +271,19 @@ impl Runner<'_> {
         let evidence = Some(result.evidence(probe.about));
         let reply = match result.reply {
             Ok(reply) => reply,
-            Err(lost) => return (lost_outcome(result.classification, lost, context), None),
+            Err(lost) => {
+                return (
+                    self.lost_outcome(result.classification, lost, context),
+                    None,
+                );
+            }
         };
         self.note_skew(&mut context.probes.clock_skew, &reply, started);
         let outcome = if is_healthy {
             ProbeOutcome::Healthy(result.parsed.and_then(|parsed| parsed.balance))
         } else {
-            let skew = context.probes.clock_skew;
-            let token = context.auth.token.as_deref();
-            rejected_outcome(result.classification, &reply, skew, token)
+            let facts = reply_facts(context, self.clock.timestamp());
+            rejected_outcome(result.classification, &reply, &facts)
         };
         (outcome, evidence)
     }
@@ -385,6 +390,22 @@ impl Runner<'_> {
         })
     }
 
+    /// Without a readable reply: a rejection if its status proves one.
+    fn lost_outcome(
+        &self,
+        classification: Classification,
+        lost: ExchangeError,
+        context: &ProbeContext<'_>,
+    ) -> ProbeOutcome {
+        match lost.head() {
+            Some(head) if matches!(classification.outcome, Outcome::Rejected(_)) => {
+                let facts = reply_facts(context, self.clock.timestamp());
+                rejected_outcome(classification, head, &facts)
+            }
+            Some(_) | None => ProbeOutcome::Lost(lost),
+        }
+    }
+
     fn reached(&self, skew: &mut Option<i64>, reply: &Reply, started: SystemTime) -> ProbeOutcome {
         self.note_skew(skew, reply, started);
         ProbeOutcome::Reachable(reply.status.as_u16())
@@ -416,15 +437,9 @@ fn probe_run(probe: &Probe, outcome: ProbeOutcome) -> ProbeRun {
 fn rejected_outcome(
     mut classification: Classification,
     reply: &Reply,
-    skew: Option<i64>,
-    token: Option<&LoginToken>,
+    facts: &ReplyFacts<'_>,
 ) -> ProbeOutcome {
-    let facts = ReplyFacts {
-        skew: skew.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
-        token,
-        ..ReplyFacts::default()
-    };
-    let evidence = narrow(&mut classification, reply, &facts);
+    let evidence = narrow(&mut classification, reply, facts);
     ProbeOutcome::Rejected(Box::new(ProbeRejection {
         classification,
         status: reply.status.as_u16(),
@@ -432,20 +447,15 @@ fn rejected_outcome(
     }))
 }
 
-/// Without a readable reply: a rejection if its status proves one.
-fn lost_outcome(
-    classification: Classification,
-    lost: ExchangeError,
-    context: &ProbeContext<'_>,
-) -> ProbeOutcome {
-    match lost.head() {
-        Some(head) if matches!(classification.outcome, Outcome::Rejected(_)) => rejected_outcome(
-            classification,
-            head,
-            context.probes.clock_skew,
-            context.auth.token.as_deref(),
-        ),
-        Some(_) | None => ProbeOutcome::Lost(lost),
+/// What is known beside the reply to a probe.
+fn reply_facts<'a>(context: &'a ProbeContext<'_>, now: Timestamp) -> ReplyFacts<'a> {
+    let token = context.auth.token.as_deref();
+    let skew = context.probes.clock_skew;
+    ReplyFacts {
+        skew: skew.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
+        token,
+        token_age: token_age(token, now),
+        ..ReplyFacts::default()
     }
 }
 

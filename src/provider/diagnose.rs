@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::DATE;
+use jiff::Timestamp;
 
 use crate::clock::Moment;
 use crate::diagnosis::{
@@ -224,6 +225,8 @@ pub(crate) struct ReplyFacts<'a> {
     pub(crate) skew: Option<Duration>,
     /// The token that the request presented.
     pub(crate) token: Option<&'a LoginToken>,
+    /// How long ago a login returned it, if it is not expired by its own account.
+    pub(crate) token_age: Option<Duration>,
     /// How long that token is still valid.
     pub(crate) token_left: Option<Duration>,
     /// The version of the last accepted message.
@@ -232,7 +235,7 @@ pub(crate) struct ReplyFacts<'a> {
     pub(crate) version: Version,
 }
 
-/// Narrows an ambiguous rejection in place, by the reply's date, an address it names, the claims of the token, the
+/// Narrows an ambiguous rejection in place, by the token's age, the reply's date, an address it names, the claims of the token, the
 /// token's lifetime and earlier messages, in this order. Returns the evidence that narrowed it.
 pub(crate) fn narrow(
     classification: &mut Classification,
@@ -242,14 +245,19 @@ pub(crate) fn narrow(
     let Outcome::Rejected(cause) = classification.outcome else {
         return Vec::new();
     };
-    let candidates = CauseCandidates::new(
+    let mut candidates = CauseCandidates::new(
         cause,
         classification.certainty,
         &classification.alternatives,
     );
-    let (left, evidence) = narrow_candidates(candidates, facts.evidence(reply));
+    let age = facts.token_age.and_then(Evidence::from_token_age);
+    let age = age.filter(|age| age.is_relevant_to(&candidates));
+    if age.is_some() {
+        candidates = candidates.without_expiry();
+    }
+    let (left, narrowed) = narrow_candidates(candidates, facts.evidence(reply));
     set_candidates(classification, left);
-    evidence
+    age.into_iter().chain(narrowed).collect()
 }
 
 /// Narrows a rejection by one more piece of evidence.
@@ -319,25 +327,15 @@ impl ProviderRuntime {
         reply: &Reply,
         auth: &AuthContext,
     ) -> Vec<Evidence> {
-        if classification.alternatives.is_empty() {
+        let is_expired = matches!(
+            classification.outcome,
+            Outcome::Rejected(Cause::CredentialExpired)
+        );
+        if classification.alternatives.is_empty() && !is_expired {
             return Vec::new();
         }
         let version = auth.credential.version;
-        let wall_clock = self.deps.clock.wall_clock();
-        let token_left = auth
-            .token
-            .as_ref()
-            .and_then(|token| token.expires_at)
-            .map(|end| end.duration_since(self.deps.clock.timestamp()));
-        let facts = ReplyFacts {
-            skew: clock_skew(&reply.headers, wall_clock, wall_clock)
-                .map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
-            token: auth.token.as_deref(),
-            token_left: token_left.and_then(|left| Duration::try_from(left).ok()),
-            accepted: self.last_accepted().map(|accepted| accepted.version),
-            version,
-        };
-        let mut evidence = narrow(classification, reply, &facts);
+        let mut evidence = narrow(classification, reply, &self.reply_facts(reply, auth));
         let Outcome::Rejected(cause) = classification.outcome else {
             return evidence;
         };
@@ -353,6 +351,23 @@ impl ProviderRuntime {
         set_candidates(classification, left);
         evidence.extend(earlier);
         evidence
+    }
+
+    /// What the running account knows beside a reply.
+    fn reply_facts<'a>(&self, reply: &Reply, auth: &'a AuthContext) -> ReplyFacts<'a> {
+        let wall_clock = self.deps.clock.wall_clock();
+        let now = self.deps.clock.timestamp();
+        let token = auth.token.as_deref();
+        let token_end = token.and_then(|token| token.expires_at);
+        ReplyFacts {
+            skew: clock_skew(&reply.headers, wall_clock, wall_clock)
+                .map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
+            token,
+            token_age: token_age(token, now),
+            token_left: token_end.and_then(|end| Duration::try_from(end.duration_since(now)).ok()),
+            accepted: self.last_accepted().map(|accepted| accepted.version),
+            version: auth.credential.version,
+        }
     }
 
     /// Why an attempt with this version failed and what to do.
@@ -400,6 +415,12 @@ impl ProviderRuntime {
         };
         context.diagnose(failed, AccountHistory::default())
     }
+}
+
+/// How long ago a login returned the token; none: it has expired by its own account, or the clock was set back.
+pub(crate) fn token_age(token: Option<&LoginToken>, now: Timestamp) -> Option<Duration> {
+    let token = token.filter(|token| token.expires_at.is_none_or(|end| now < end))?;
+    Duration::try_from(now.duration_since(token.issued_at)).ok()
 }
 
 /// How far our clock is ahead of a reply's `Date`, in seconds. The exchange lasted from `started` to `ended`; its

@@ -574,6 +574,30 @@ async fn a_second_401_with_a_new_token_is_an_account_rejection() {
     assert_eq!((a.count(), b.count()), (4, 2), "the account is left alone");
 }
 
+/// Whatever the service says of it.
+#[tokio::test]
+async fn a_token_of_a_moment_ago_is_not_expired() {
+    for words in ["Expired", "Token has expired", "expired token"] {
+        let expired = say(401, &format!(r#"{{"message":"{words}"}}"#));
+        let script = move |got: &crate::fake::Got, nth| match got.line.contains("/auth/login") {
+            true => logged_in(nth, 86_400),
+            false => expired.clone(),
+        };
+        let (a, b, stage) = eskiz(script).await;
+        stage.send("one").await;
+        stage.settle().await;
+        assert_eq!((a.at("/auth/login"), b.count()), (2, 1), "{words}");
+        let of = |cause| [("provider", "a"), ("kind", "send"), ("cause", cause)];
+        let expired = stage.metric("attempts_total", &of("credential-expired"));
+        assert_eq!(expired, 0.0, "{words}");
+        let rejected = stage.metric("attempts_total", &of("credential-rejected"));
+        assert_eq!(rejected, 2.0, "{words}");
+        let shown = stage.provider_status("a").await.to_string();
+        assert!(shown.contains("so it has not expired"), "{shown}");
+        assert!(shown.contains("clock-skew"), "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn a_new_credential_has_its_own_second_login() {
     let (a, _b, stage) = eskiz(service("never")).await;

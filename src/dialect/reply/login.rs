@@ -88,6 +88,7 @@ impl Dialect {
                 Ok(LoginToken {
                     values,
                     claims,
+                    issued_at: now,
                     expires_at: expiry(&token.expires, &parsed.tree, now),
                 })
             }
