@@ -2,11 +2,11 @@
 //! readiness and the status: it cannot change any state and holds no secrets. Its few connections are
 //! separate, so that a slow scrape never disturbs a request.
 
-mod connection_limit;
 mod guard;
 mod page;
 mod ready;
 mod serve;
+mod throttle;
 
 #[cfg(test)]
 mod tests;
@@ -19,9 +19,10 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use prometheus::{Encoder, Registry, TEXT_FORMAT, TextEncoder};
 
+use crate::admin::throttle::Throttle;
+use crate::net::connection_limit::ConnectionLimit;
 use crate::status;
 use crate::telemetry::Telemetry;
-use connection_limit::{ConnectionLimit, Throttle};
 
 pub use ready::{Readiness, ReadinessGuard};
 pub use serve::serve_connection;
@@ -45,6 +46,9 @@ pub struct Admin {
     connection_limit: ConnectionLimit,
     throttle: Throttle,
 }
+
+/// More than legitimate clients need, and few compared with the file descriptors that requests need.
+const MAX_CONNECTIONS: usize = 128;
 
 const HTML: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -80,7 +84,7 @@ impl Admin {
             telemetry,
             readiness,
             pages,
-            connection_limit: ConnectionLimit::default(),
+            connection_limit: ConnectionLimit::new(MAX_CONNECTIONS),
             throttle: Throttle::default(),
         }
     }

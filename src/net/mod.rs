@@ -6,6 +6,7 @@ pub mod background;
 pub mod byte_budget;
 mod byte_counters;
 pub mod ca;
+pub(crate) mod connection_limit;
 pub mod drain;
 pub mod entrypoint;
 pub mod file_limit;

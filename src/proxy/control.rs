@@ -15,11 +15,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::diagnosis::remedy_steps;
 use crate::dialect;
+use crate::net::connection_limit::{ConnectionLimit, ConnectionSlot};
 use crate::net::drain::{ClientConnection, Drain, Phase};
 use crate::net::entrypoint::EntrypointTarget;
 use crate::net::operator::operator;
@@ -67,7 +67,7 @@ type ReloadFn = Arc<dyn Fn(&Operator) -> Result<ReloadSummary, ProblemReport> + 
 pub struct Control {
     proxy: Arc<Proxy>,
     reload: Option<ReloadFn>,
-    places: Arc<Semaphore>,
+    connection_limit: ConnectionLimit,
 }
 
 impl Control {
@@ -76,7 +76,7 @@ impl Control {
         Self {
             proxy,
             reload: None,
-            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            connection_limit: ConnectionLimit::new(MAX_CONNECTIONS),
         }
     }
 
@@ -100,6 +100,7 @@ impl Control {
     async fn respond(
         &self,
         request: Request<Incoming>,
+        slot: Option<&ConnectionSlot>,
         drain: &Drain,
         peer: &Peer,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -118,6 +119,12 @@ impl Control {
                     "the request is too large or was cut short",
                 ));
             }
+        };
+        let Some(_busy) = slot.and_then(ConnectionSlot::mark_busy) else {
+            return Ok(error_response(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many commands at once; repeat this one",
+            ));
         };
         // The shutdown waits for the command.
         let _in_flight = drain.track_request();
@@ -206,14 +213,9 @@ impl std::fmt::Debug for Control {
 
 impl ConnectionService for Control {
     async fn serve<S: Stream>(&self, stream: S, peer: Peer, drain: Drain) {
-        let place = self.places.try_acquire().ok();
-        let service = service_fn(async |request| match place {
-            Some(_) => self.respond(request, &drain, &peer).await,
-            None => Ok(error_response(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too many commands at once; repeat this one",
-            )),
-        });
+        let slot = self.connection_limit.acquire();
+        let service =
+            service_fn(async |request| self.respond(request, slot.as_ref(), &drain, &peer).await);
         // While draining, a connection serves one command; a kept one that is idle ends.
         let is_late = drain.phase() > Phase::Serving;
         let connection = http1::Builder::new()
@@ -221,7 +223,7 @@ impl ConnectionService for Control {
             // A client that has ended its side still reads, and a command runs to its end.
             .half_close(true)
             .header_read_timeout(READ_TIMEOUT)
-            .keep_alive(!is_late && place.is_some())
+            .keep_alive(!is_late && slot.is_some())
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let served = async {
@@ -233,8 +235,17 @@ impl ConnectionService for Control {
             }
             connection.await
         };
+        let evicted = async {
+            match &slot {
+                Some(slot) => slot.evicted().await,
+                None => std::future::pending().await,
+            }
+        };
         // A client that hung up, or that is too slow, does not read our answer.
-        drop(timeout(MAX_CONNECTION_AGE, served).await);
+        tokio::select! {
+            _ = timeout(MAX_CONNECTION_AGE, served) => {}
+            () = evicted => {}
+        }
     }
 }
 

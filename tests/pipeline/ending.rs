@@ -165,30 +165,37 @@ async fn the_control_socket_answers_during_the_drain_and_ends_half_requests() {
 }
 
 #[tokio::test]
-async fn the_control_socket_bounds_its_connections() {
-    let a = Fake::open(|_, _| takes()).await;
+async fn the_control_socket_bounds_its_commands() {
+    let gate = Gate::closed();
+    let shut = gate.clone();
+    let a = Fake::open(move |_, _| takes().behind(&shut)).await;
     let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "")));
     let control = Control::new(Arc::clone(&stage.proxy));
     let drain = Drain::default();
-    let mut mute = Vec::new();
-    for _ in 0..16 {
-        let (near, far) = tokio::io::duplex(64);
+    let mut running = Vec::new();
+    for nth in 0..16 {
         let (control, drain) = (control.clone(), drain.clone());
-        tokio::spawn(async move { control.serve(far, Peer::default(), drain).await });
-        mute.push(near);
+        let body = format!(r#"{{"to":"+9989012345{nth:02}","text":"one"}}"#);
+        let request = format!(
+            "POST /send HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        running.push(tokio::spawn(async move {
+            command(&control, &drain, &request).await
+        }));
     }
-    tokio::task::yield_now().await;
+    a.wait_for_requests(16).await;
     let status = "GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let reply = command(&control, &drain, status).await;
     assert!(
         reply.starts_with("HTTP/1.1 503 ") && reply.contains("repeat this one"),
         "{reply}"
     );
-    drop(mute);
-    while command(&control, &drain, status)
-        .await
-        .starts_with("HTTP/1.1 503 ")
-    {
-        tokio::task::yield_now().await;
+    gate.open();
+    for running in running {
+        let reply = running.await.unwrap();
+        assert!(reply.starts_with("HTTP/1.1 202 "), "{reply}");
     }
+    let reply = command(&control, &drain, status).await;
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
 }

@@ -1,10 +1,17 @@
-//! What is foreign is bounded: a body of many values, in requests and replies.
+//! What is foreign is bounded: a body of many values, in requests and replies, and connections to the control socket.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use sms_sidecar::net::drain::Drain;
+use sms_sidecar::net::peer::Peer;
+use sms_sidecar::net::server::ConnectionService;
 use sms_sidecar::parse_limit::{MAX_DEPTH, MAX_VALUES};
 use sms_sidecar::policy::MAX_ID_BYTES;
+use sms_sidecar::proxy::Control;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fake::{Fake, say, takes};
 use crate::stage::{Stage, body, header, message, post, provider, route, with};
@@ -168,4 +175,38 @@ async fn an_id_is_remembered_up_to_its_limit() {
         assert_eq!(body(&duplicate).contains(&id), is_remembered, "{length}");
     }
     assert_eq!(fake.count(), 2);
+}
+
+/// Clients that connect to the control socket and send half a request, in its head or in its body.
+#[tokio::test]
+async fn half_requests_keep_no_operator_out() {
+    let a = Fake::open(|_, _| takes()).await;
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "")));
+    let control = Control::new(Arc::clone(&stage.proxy));
+    let mut held = Vec::new();
+    for half in [
+        "",
+        "GET /sta",
+        "POST /send HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+    ]
+    .repeat(20)
+    {
+        let (mut ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+        ours.write_all(half.as_bytes()).await.unwrap();
+        let shared = control.clone();
+        tokio::spawn(async move {
+            shared
+                .serve(theirs, Peer::default(), Drain::default())
+                .await;
+        });
+        held.push(ours);
+        let answer = stage.control_over(&control, "GET /status", "").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let mut first = held.remove(0);
+    assert_eq!(
+        first.read(&mut [0]).await.unwrap(),
+        0,
+        "the oldest is evicted"
+    );
 }

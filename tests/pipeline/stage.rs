@@ -468,6 +468,12 @@ impl Stage {
     /// The control socket's reply.
     pub(crate) async fn control(&self, line: &str, body: &str) -> String {
         let control = Control::new(Arc::clone(&self.proxy));
+        self.control_over(&control, line, body).await
+    }
+
+    /// The same by this socket, which other clients use, too.
+    pub(crate) async fn control_over(&self, control: &Control, line: &str, body: &str) -> String {
+        let control = control.clone();
         let (mut ours, theirs) = tokio::net::UnixStream::pair().unwrap();
         let served = tokio::spawn(async move {
             control
