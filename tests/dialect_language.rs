@@ -70,6 +70,7 @@ needs     = ["to"]
 encoding  = "urlencoded"
 accepts   = ["json"]
 droppable = ["class"]
+other_recipients = ["group"]
 dropped   = ["password"]
 
 [send.limits]

@@ -22,6 +22,7 @@ mod id_map;
 mod last_resort;
 mod memory_limit;
 mod plan;
+mod recipient;
 mod route;
 mod silence;
 mod template;
@@ -41,6 +42,7 @@ pub use memory_limit::{MAX_ID_BYTES, MemoryLimit};
 pub use plan::{
     AccountSnapshot, Attempt, CredentialStatus, DeliveryPlan, NextStep, OnUnknown, PlannedAccount,
 };
+pub use recipient::{RecipientCountries, RecipientFault, RecipientForm};
 pub use route::{RouteCriteria, RouteInput, order_providers};
 pub use silence::Silence;
 pub use template::{

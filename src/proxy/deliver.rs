@@ -52,8 +52,8 @@ impl Proxy {
             Err(RecipientError::Unreadable(error)) => {
                 return Self::reject_unreadable(recognised, &error);
             }
-            Err(RecipientError::Unfit { unfit, route }) => {
-                let completed = self.reject_recipient(recognised, &fields, &unfit);
+            Err(RecipientError::Recipient { fault, route }) => {
+                let completed = self.reject_recipient(recognised, &fields, &fault);
                 return CompletedRequest { route, ..completed };
             }
         };

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 
 use crate::dialect::{DecodedRequest, RecognisedRequest, Request, RequestReadError};
-use crate::policy::RouteInput;
+use crate::policy::{RecipientCountries, RecipientFault, RecipientForm, RouteInput};
 use crate::proxy::Mode;
 use crate::proxy::request::RequestContext;
 use crate::proxy::snapshot::RoutedProviders;
-use crate::sms::{Msisdn, NumberReading, NumberingPlan, UnfitNumber};
+use crate::sms::{Msisdn, NumberReading, NumberingPlan};
 
 /// A send as it is delivered.
 pub(super) struct RoutedSend<'a> {
@@ -20,9 +20,9 @@ pub(super) struct RoutedSend<'a> {
 
 /// Why a send with such recipients is not delivered.
 pub(super) enum RecipientError {
-    /// A recipient cannot be a phone number in the country of the route.
-    Unfit {
-        unfit: Box<UnfitNumber>,
+    /// A recipient is no phone number, or has no country code and cannot get one.
+    Recipient {
+        fault: Box<RecipientFault>,
         route: Option<String>,
     },
     /// The completed request cannot be read.
@@ -53,46 +53,52 @@ impl<'a> RoutedSend<'a> {
         };
         let default = context.snapshot.settings.mode;
         let mode = send.routed.route.map_or(default, |route| route.mode);
-        match send.routed.numbering {
-            _ if mode == Mode::Observe => Ok(send),
-            Some(plan) => send.completed(recognised, plan, own_reference),
-            None if send.routed.route.is_none() && context.pinned_provider.is_none() => {
-                match send.unfit_everywhere(context) {
-                    Some(unfit) => Err(RecipientError::Unfit {
-                        unfit: Box::new(unfit),
-                        route: None,
-                    }),
-                    None => Ok(send),
-                }
-            }
-            None => Ok(send),
+        if mode == Mode::Observe {
+            return Ok(send);
         }
-    }
-
-    /// No route matches. A number that is unfit in the country of every route is why.
-    fn unfit_everywhere(&self, context: &RequestContext) -> Option<UnfitNumber> {
-        let mut texts = self.decoded.recipients.iter();
-        texts.find_map(|text| {
-            let countries = context.snapshot.route_countries();
-            let readings = countries.map(|plan| plan.read(text).unfit());
-            let unfit: Vec<UnfitNumber> = readings.collect::<Option<_>>()?;
-            unfit.into_iter().next()
-        })
+        let countries = RecipientCountries {
+            own: send.routed.numbering,
+            routes: match context.pinned_provider {
+                None => context.snapshot.route_countries().collect(),
+                Some(_) => Vec::new(),
+            },
+        };
+        send.completed(recognised, &countries, own_reference)
     }
 
     fn completed(
         self,
         recognised: &RecognisedRequest,
-        plan: &NumberingPlan,
+        countries: &RecipientCountries<'_>,
         own_reference: &str,
     ) -> Result<Self, RecipientError> {
-        let Some(request) = self.completed_request(recognised, plan)? else {
+        let dialect = &recognised.dialect;
+        let forms = self.judge(dialect.uncompleted_field(&self.decoded), countries);
+        let forms = forms.map_err(|fault| RecipientError::Recipient {
+            fault: Box::new(fault),
+            route: self.routed.route.map(|route| route.name.clone()),
+        })?;
+        if forms.iter().all(|form| *form == RecipientForm::AsWritten) {
             return Ok(self);
+        }
+        let national = |text: &str| match countries.judge(text) {
+            Ok(RecipientForm::Completed(number)) => Some(number),
+            Ok(RecipientForm::AsWritten) | Err(_) => None,
         };
-        let decoded = recognised
-            .dialect
+        // Without its country code it would reach somebody else.
+        let not_completed = || {
+            RecipientError::Unreadable(RequestReadError::Missing(
+                "the recipient with its country code, which cannot be added in this form",
+            ))
+        };
+        let request = dialect.replace_recipients(&self.request, &national);
+        let request = request.ok_or_else(not_completed)?;
+        let decoded = dialect
             .read(recognised, &request, own_reference)
             .map_err(RecipientError::Unreadable)?;
+        if !is_completed(&decoded, &forms) {
+            return Err(not_completed());
+        }
         Ok(Self {
             request: Cow::Owned(request),
             decoded,
@@ -100,40 +106,30 @@ impl<'a> RoutedSend<'a> {
         })
     }
 
-    /// The request with its national numbers completed; none if it has none.
-    fn completed_request(
+    /// What becomes of each recipient.
+    fn judge(
         &self,
-        recognised: &RecognisedRequest,
-        plan: &NumberingPlan,
-    ) -> Result<Option<Request>, RecipientError> {
-        let mut has_national = false;
-        for text in self.decoded.recipients.iter() {
-            match plan.read(text) {
-                NumberReading::AsWritten => {}
-                NumberReading::National(_) => has_national = true,
-                NumberReading::Unfit(unfit) => {
-                    let route = self.routed.route.map(|route| route.name.clone());
-                    let unfit = Box::new(unfit);
-                    return Err(RecipientError::Unfit { unfit, route });
-                }
-            }
+        uncompleted_field: Option<&str>,
+        countries: &RecipientCountries<'_>,
+    ) -> Result<Vec<RecipientForm>, RecipientFault> {
+        if let Some(field) = uncompleted_field
+            && countries.has_any()
+        {
+            return Err(RecipientFault::Field(field.to_owned()));
         }
-        if !has_national {
-            return Ok(None);
-        }
-        let national = |text: &str| match plan.read(text) {
-            NumberReading::National(number) => Some(number),
-            NumberReading::AsWritten | NumberReading::Unfit(_) => None,
-        };
-        let dialect = &recognised.dialect;
-        match dialect.replace_recipients(&self.request, &national) {
-            Some(request) => Ok(Some(request)),
-            // Without its country code it would reach somebody else.
-            None => Err(RecipientError::Unreadable(RequestReadError::Missing(
-                "the recipient with its country code, which cannot be added in this form",
-            ))),
-        }
+        let texts = self.decoded.recipients.iter();
+        texts.map(|text| countries.judge(text)).collect()
     }
+}
+
+/// Whether every number that was to be completed is, in its place.
+fn is_completed(decoded: &DecodedRequest, forms: &[RecipientForm]) -> bool {
+    let has_form = |(text, form): (&str, &RecipientForm)| match form {
+        RecipientForm::AsWritten => true,
+        RecipientForm::Completed(number) => Msisdn::parse(text).is_ok_and(|own| own == *number),
+    };
+    decoded.recipients.iter().count() == forms.len()
+        && decoded.recipients.iter().zip(forms).all(has_form)
 }
 
 /// The numbers that select the route, in the country of that route; none if one of them is no phone number.

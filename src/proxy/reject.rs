@@ -8,12 +8,13 @@ use crate::dialect::{
     Dialect, MessageResult, OperationFault, RecognisedRequest, Recognition, RequestFields,
     RequestReadError, UnlistedRequest,
 };
+use crate::policy::RecipientFault;
 use crate::problem;
 use crate::provider::diagnose::{diagnose_without_provider, local_input};
 use crate::proxy::Proxy;
 use crate::proxy::answer::{error_reply, plain_error_reply, unreadable_reply, with_cause_header};
 use crate::proxy::request::{CompletedRequest, RequestContext};
-use crate::sms::{AttemptKind, Cause, Operation, ProviderId, RequestResult, UnfitNumber};
+use crate::sms::{AttemptKind, Cause, Operation, ProviderId, RequestResult};
 
 impl Proxy {
     /// The request is at a provider's host, and is no operation that the dialect names.
@@ -107,15 +108,15 @@ impl Proxy {
         Some(completed)
     }
 
-    /// A recipient cannot be a phone number: the message's fault, and nothing is sent.
+    /// A recipient cannot be sent to as it is written: the message's fault, and nothing is sent.
     pub(super) fn reject_recipient(
         &self,
         recognised: &RecognisedRequest,
         fields: &RequestFields,
-        unfit: &UnfitNumber,
+        fault: &RecipientFault,
     ) -> CompletedRequest {
         let dialect = &recognised.dialect;
-        let reason = unfit.to_string();
+        let reason = fault.to_string();
         let cause = Cause::RecipientInvalid;
         let answer = MessageResult::Failed {
             in_doubt: false,

@@ -237,10 +237,11 @@ impl RoutingSnapshot {
         routes.find(matches)
     }
 
-    /// The countries of all routes.
+    /// The countries of all routes. An observed route completes nothing.
     pub(super) fn route_countries(&self) -> impl Iterator<Item = &NumberingPlan> {
-        let orders = self.route_orders.iter();
-        orders.filter_map(|orders| orders.numbering.as_ref())
+        let routes = self.settings.routes.iter().zip(&self.route_orders);
+        let acting = routes.filter(|(route, _)| route.mode == Mode::Act);
+        acting.filter_map(|(_, orders)| orders.numbering.as_ref())
     }
 
     /// The route of a message and its providers. A `pinned` provider takes no route and is the only one.

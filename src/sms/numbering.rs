@@ -8,6 +8,9 @@ use crate::sms::Msisdn;
 /// metadata of libphonenumber; `tests/numbering.rs` holds it to them.
 const CALLING_CODES: &str = include_str!("calling_codes.tsv");
 
+/// Most mobile numbers have so many digits with their country code, or more.
+const SHORTEST_USUAL_INTERNATIONAL: usize = 11;
+
 /// The numbers behind one calling code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberingPlan {
@@ -103,17 +106,41 @@ impl NumberingPlan {
             return NumberReading::AsWritten;
         }
         // A mobile number can begin with the digits of its own country's code, and then a shorter one of another kind
-        // would fit too: +91 91 1234 5678.
-        for lengths in [&self.mobile, &self.all] {
-            if let Some(reading) = self.read_bare(&digits, lengths) {
-                return reading;
-            }
+        // would fit too: +91 91 1234 5678. A message is for a mobile phone, so that a number abroad comes before a
+        // national one of another kind: in Germany those have up to 15 digits, as many as any number abroad.
+        if let Some(reading) = self.read_bare(&digits, &self.mobile) {
+            return reading;
         }
-        if has_length_of_its_country(&digits) || self.may_have_unknown_prefix(&digits) {
+        if has_length_of_its_country(&digits) {
+            return NumberReading::AsWritten;
+        }
+        if let Some(reading) = self.read_bare(&digits, &self.all) {
+            return reading;
+        }
+        if self.may_have_unknown_prefix(&digits) {
             NumberReading::AsWritten
         } else {
             self.unfit(digits.len())
         }
+    }
+
+    /// Whether a number has this country's code, and a length that the country uses.
+    pub fn is_own(&self, text: &str) -> bool {
+        let number = Msisdn::parse(text).ok();
+        number.is_some_and(|number| {
+            let rest = number.digits().strip_prefix(self.code);
+            rest.is_some_and(|rest| self.all.0.contains(&rest.len()))
+        })
+    }
+
+    /// Whether mobile numbers are so long that a number of another country without `+` can be one of them.
+    pub fn has_mobile_numbers_like_those_abroad(&self) -> bool {
+        self.longest_mobile() >= SHORTEST_USUAL_INTERNATIONAL
+    }
+
+    /// The length of the longest mobile number, without the calling code.
+    pub fn longest_mobile(&self) -> usize {
+        self.mobile.0.iter().max().copied().unwrap_or_default()
     }
 
     /// A number without `+`, if it fits: with the country code, with a trunk prefix, or alone.

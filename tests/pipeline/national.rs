@@ -315,3 +315,96 @@ async fn a_batch_takes_the_route_of_all_its_recipients() {
         assert!(got[0].body.contains(sent), "{}", got[0].body);
     }
 }
+
+/// A route for +998 that completes, and one after it for everything, without a country.
+async fn two_routes(dialect: &str, first: &str, second: &str) -> (Fake, Fake, Stage) {
+    let (a, b) = (
+        Fake::open(|_, _| say(200, "{}")).await,
+        Fake::open(|_, _| say(200, "{}")).await,
+    );
+    let config = provider("a", dialect, &a, "") + &provider("b", dialect, &b, "");
+    let stage = Stage::open(&(config + &route("a", first) + &route("b", second)));
+    (a, b, stage)
+}
+
+#[tokio::test]
+async fn a_national_number_never_leaves_as_it_is_written() {
+    let smsc = |phones: &str| {
+        let body = format!("login=x&psw=y&phones={phones}&mes=kod+1&fmt=3");
+        form("/smsc/sys/send.php", &body)
+    };
+    let uz = "recipients = [\"+998\"]\ncountry = \"998\"";
+    for (first, second, phones) in [
+        // Numbers of two countries: no route takes all of them.
+        (uz, "", "901234567,77011234567"),
+        (uz, "", "%2B77011234567,901234567"),
+        // A form that the dialect does not have.
+        (uz, "", "901234567;901234568"),
+        (uz, "", "901234567%0A901234568"),
+        ("country = \"998\"", "", "901234567;998901234568"),
+        (uz, "", "901234567&list=901234568:hi"),
+        (uz, "", "998901234567&list=901234568:hi"),
+        // No number of any country.
+        (uz, "", "9012345678"),
+        (uz, "", "8901234567"),
+        (uz, "", "8+90+123+45+67"),
+        (uz, "", "810998901234567"),
+        // The route of the country comes second, or does not take the message.
+        ("recipients = [\"+90\"]", uz, "901234567"),
+        (
+            "recipients = [\"+998\"]\ncountry = \"998\"\ndialects = [\"plain\"]",
+            "",
+            "901234567",
+        ),
+    ] {
+        let (a, b, stage) = two_routes("smsc", first, second).await;
+        let reply = stage.ask(smsc(phones)).await;
+        assert_eq!((a.count(), b.count()), (0, 0), "{phones}: {}", body(&reply));
+        assert_eq!(
+            header(&reply, "x-sms-sidecar-cause"),
+            "recipient-invalid",
+            "{phones}"
+        );
+        assert!(body(&reply).contains("write"), "{phones}: {}", body(&reply));
+        assert!(!body(&reply).contains("9012345"), "{}", body(&reply));
+    }
+    // A batch of one country, and numbers abroad, are delivered.
+    for (phones, first_count) in [
+        ("901234567,998901234568", 1),
+        ("77011234567,998901234568", 0),
+        ("77011234567;12025550123", 0),
+    ] {
+        let (a, b, stage) = two_routes("smsc", uz, "").await;
+        stage.ask(smsc(phones)).await;
+        assert_eq!(
+            (a.count(), b.count()),
+            (first_count, 1 - first_count),
+            "{phones}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_list_in_a_field_for_one_number_is_rejected() {
+    let (fake, stage) = one("twilio", UZ).await;
+    let twilio = "AC0123456789abcdef0123456789abcdef";
+    stage.put(
+        "a",
+        &[
+            ("account_sid", twilio),
+            ("auth_token", "0123456789abcdef0123456789abcdef"),
+        ],
+    );
+    let path = format!("/twilio/2010-04-01/Accounts/{twilio}/Messages.json");
+    for to in [
+        "901234567,901234568",
+        "%2B998901234567,901234568",
+        "901234567%3B901234568",
+    ] {
+        let reply = stage
+            .ask(form(&path, &format!("To={to}&From=Acme&Body=kod+1")))
+            .await;
+        assert_eq!(reply.status.as_u16(), 400, "{to}: {}", body(&reply));
+    }
+    assert_eq!(fake.count(), 0);
+}

@@ -47,6 +47,7 @@ pub(crate) fn compile_send(top: &mut Section<'_>, sink: &mut ProblemSink) -> Com
     let limits: Option<Spanned<raw::RawMessageLimits>> = section.take("limits", sink);
     let required_values: BTreeMap<String, String> = section.take_or_default("where", sink);
     let required_fields = section.take_or_default("needs", sink);
+    let other_recipients = section.take_or_default("other_recipients", sink);
     let droppable = take_paths(&mut section, "droppable", flat, sink);
     let dropped = take_paths(&mut section, "dropped", flat, sink);
     section.finish(sink);
@@ -62,6 +63,7 @@ pub(crate) fn compile_send(top: &mut Section<'_>, sink: &mut ProblemSink) -> Com
         droppable,
         dropped,
         also_reads: mappings.also_reads,
+        other_recipients,
         accepts,
         digests,
         classifier,

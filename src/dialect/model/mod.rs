@@ -95,6 +95,8 @@ pub(crate) struct SendSpec {
     pub(crate) dropped: Vec<JsonPath>,
     pub(crate) fields: RequestTemplate,
     pub(crate) also_reads: Vec<FieldMapping>,
+    /// Fields that hold recipients beside the mapped ones, in a form in which no country code can be added.
+    pub(crate) other_recipients: Vec<String>,
     /// The encodings in which the service takes a body.
     pub(crate) accepts: AcceptedBodies,
     pub(crate) digests: Vec<DigestSpec>,

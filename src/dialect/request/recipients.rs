@@ -9,10 +9,11 @@ use crate::dialect::expr::filter::Filter;
 use crate::dialect::expr::path::JsonPath;
 use crate::dialect::expr::template::{Expr, ValueSource};
 use crate::dialect::model::{FieldMapping, FieldValue};
+use crate::dialect::request::listed_fields::first_name;
 use crate::dialect::request::patch::encode_pair;
 use crate::dialect::wire::body::{self, BodyFormat};
 use crate::dialect::wire::multipart;
-use crate::dialect::{Dialect, Request};
+use crate::dialect::{DecodedRequest, Dialect, Request};
 use crate::parse_limit::read_json;
 use crate::sms::Msisdn;
 
@@ -23,6 +24,16 @@ struct RecipientField<'d> {
 }
 
 impl Dialect {
+    /// A field of the request that holds recipients in a form in which no country code can be added.
+    pub fn uncompleted_field(&self, decoded: &DecodedRequest) -> Option<&str> {
+        let mut fields = self.send.other_recipients.iter();
+        let is_there = |field: &&String| {
+            let mut unmapped = decoded.untranslatable_fields.iter();
+            unmapped.any(|path| first_name(path) == field.as_str())
+        };
+        fields.find(is_there).map(String::as_str)
+    }
+
     /// The request with other recipients: `replace` finds the number that takes the place of one, if one does. None:
     /// nothing is replaced.
     pub fn replace_recipients(
