@@ -323,7 +323,8 @@ async fn two_routes(dialect: &str, first: &str, second: &str) -> (Fake, Fake, St
         Fake::open(|_, _| say(200, "{}")).await,
     );
     let config = provider("a", dialect, &a, "") + &provider("b", dialect, &b, "");
-    let stage = Stage::open(&(config + &route("a", first) + &route("b", second)));
+    let second = format!("[[routes]]\nname = \"later\"\nproviders = [\"b\"]\n{second}\n");
+    let stage = Stage::open(&(config + &route("a", first) + &second));
     (a, b, stage)
 }
 
