@@ -8,9 +8,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use toml::de::DeTable;
+
 use crate::dialect::Dialect;
 use crate::dialect::load::build;
-use crate::dialect::load::parse::{self, ProblemSink};
+use crate::dialect::load::parse::{self, Patterns, ProblemSink};
 use crate::problem::{Problem, suggest};
 
 /// All descriptions that are loaded, by name.
@@ -88,12 +90,13 @@ impl Catalog {
         });
         let mut catalog = Self::default();
         let mut problems = Vec::new();
+        let mut patterns = Patterns::new();
         for (at, source) in sources.iter().enumerate() {
             if source.built_in {
                 catalog.add_uncompiled(&files, at);
                 continue;
             }
-            let (dialect, mut found) = compile(&files, at);
+            let (dialect, mut found) = compile(&files, at, &mut patterns);
             problems.append(&mut found);
             if let Some(mut dialect) = dialect {
                 let before = catalog.get(&dialect.name);
@@ -167,7 +170,7 @@ impl CatalogEntry {
     fn dialect(&self) -> Option<&Arc<Dialect>> {
         let compile_source = || {
             let UncompiledDialect { files, at } = self.source.as_ref()?;
-            compile(files, *at).0.map(Arc::new)
+            compile(files, *at, &mut Patterns::new()).0.map(Arc::new)
         };
         self.compiled.get_or_init(compile_source).as_ref()
     }
@@ -186,7 +189,11 @@ impl SourceFile {
 
 /// Compiles the file at `at`, merged with those it `extends`. A syntax error can hide keys, tables and the name of a
 /// file, so other problems may be its consequences: only the syntax error is reported, in its own file.
-fn compile(files: &DescriptionFiles, at: usize) -> (Option<Dialect>, Vec<Problem>) {
+fn compile(
+    files: &DescriptionFiles,
+    at: usize,
+    patterns: &mut Patterns,
+) -> (Option<Dialect>, Vec<Problem>) {
     let DescriptionFiles { sources, names } = files;
     let Some(source) = sources.get(at) else {
         return (None, Vec::new());
@@ -197,7 +204,7 @@ fn compile(files: &DescriptionFiles, at: usize) -> (Option<Dialect>, Vec<Problem
         return (None, sink.problems);
     }
     let mut current = at;
-    let mut wanted = declared_base(&source.text);
+    let mut wanted = declared_base(&table);
     for depth in 0.. {
         let Some(base) = wanted else {
             break;
@@ -214,13 +221,13 @@ fn compile(files: &DescriptionFiles, at: usize) -> (Option<Dialect>, Vec<Problem
             return (None, sink.problems);
         }
         current = found.index;
-        wanted = declared_base(&found.file.text);
+        wanted = declared_base(DeTable::parse_recoverable(&found.file.text).0.get_ref());
     }
+    sink.patterns = std::mem::take(patterns);
     let dialect = build::compile(table, &mut sink).filter(|_| sink.is_clean());
-    (
-        dialect.map(|dialect| with_origin(dialect, source)),
-        sink.problems,
-    )
+    *patterns = std::mem::take(&mut sink.patterns);
+    let dialect = dialect.map(|dialect| with_origin(dialect, source));
+    (dialect, sink.problems)
 }
 
 fn with_origin(dialect: Dialect, source: &SourceFile) -> Dialect {
@@ -268,7 +275,7 @@ fn find_base<'s>(
 }
 
 fn declared_name(text: &str) -> Option<String> {
-    let (table, _) = toml::de::DeTable::parse_recoverable(text);
+    let (table, _) = DeTable::parse_recoverable(text);
     table
         .get_ref()
         .get("dialect")
@@ -282,9 +289,8 @@ struct DeclaredBase {
     span: std::ops::Range<usize>,
 }
 
-fn declared_base(text: &str) -> Option<DeclaredBase> {
-    let (table, _) = toml::de::DeTable::parse_recoverable(text);
-    let extends = table.get_ref().get("extends")?;
+fn declared_base(table: &DeTable<'_>) -> Option<DeclaredBase> {
+    let extends = table.get("extends")?;
     extends.get_ref().as_str().map(|name| DeclaredBase {
         name: name.to_owned(),
         span: extends.span(),

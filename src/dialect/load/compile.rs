@@ -90,24 +90,29 @@ pub(crate) fn endpoint(
 }
 
 pub(crate) fn regex(text: &SpannedText, sink: &mut ProblemSink) -> Option<Regex> {
-    regex::RegexBuilder::new(text.get_ref())
+    if let Some(compiled) = sink.patterns.get(text.get_ref()) {
+        return Some(compiled.clone());
+    }
+    let built = regex::RegexBuilder::new(text.get_ref())
         .size_limit(1 << 18)
-        .build()
-        .map_err(|error| {
+        .build();
+    match built {
+        Ok(compiled) => {
+            let known = sink.patterns.entry(text.get_ref().clone());
+            Some(known.or_insert(compiled).clone())
+        }
+        Err(error) => {
             let line = error.to_string();
-            let why = line
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned();
+            let why = line.lines().last().unwrap_or_default();
+            let why = why.trim_start_matches("error: ");
             sink.error(
                 Some(text.span()),
                 format!("invalid regular expression: {why}"),
                 Some("see https://docs.rs/regex/latest/regex/#syntax".into()),
             );
-        })
-        .ok()
+            None
+        }
+    }
 }
 
 pub(crate) fn cause(text: &SpannedText, sink: &mut ProblemSink) -> Option<Cause> {

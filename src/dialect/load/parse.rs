@@ -2,8 +2,10 @@
 //! key out of the tables, so that one error does not hide the next. Spans of the inherited
 //! file start after the end of the own text, so that the two can be told apart.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use regex::Regex;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -16,13 +18,19 @@ pub(crate) struct ProblemSink {
     /// Name and range of the file and of those it `extends`, one after the other.
     files: Vec<(String, Range<usize>)>,
     pub(crate) problems: Vec<Problem>,
+    /// The patterns that this or another description has compiled.
+    pub(crate) patterns: Patterns,
 }
+
+/// Compiled patterns by their text: descriptions that extend each other share them.
+pub(crate) type Patterns = BTreeMap<String, Regex>;
 
 impl ProblemSink {
     pub(crate) fn new(name: &str, text: &str) -> Self {
         Self {
             files: vec![(name.to_owned(), 0..text.len() + 1)],
             problems: Vec::new(),
+            patterns: Patterns::new(),
         }
     }
 
