@@ -114,7 +114,8 @@ fn run(options: &Options) {
         }
     }
     for turn in &mut turns {
-        turn.measure_memory(options);
+        let memory = turn.process.memory_mib();
+        turn.row.push(Figure::LoadedMemory, memory);
     }
     let rows: Vec<Row> = turns.into_iter().map(|turn| turn.row).collect();
     print!("{}", report::tables(&rows, options));
@@ -144,11 +145,13 @@ impl Turn {
         let (process, start) = prepared.start(&client, &clock);
         row.push(Figure::Start, start);
         row.push(Figure::IdleMemory, process.memory_mib());
-        Self {
+        let mut turn = Self {
             client,
             process,
             row,
-        }
+        };
+        turn.measure_idle_connections(options.idle);
+        turn
     }
 
     fn measure(&mut self, options: &Options) {
@@ -168,16 +171,14 @@ impl Turn {
         }
     }
 
-    fn measure_memory(&mut self, options: &Options) {
-        let loaded = self.process.memory_mib();
-        self.row.push(Figure::LoadedMemory, loaded);
-        if options.idle == 0 {
+    /// Before any load: what a load has freed would be used again.
+    fn measure_idle_connections(&mut self, count: u32) {
+        if count == 0 {
             return;
         }
-        let idle = self
-            .client
-            .idle_connections(options.idle, || self.process.memory_mib());
-        let kib = (idle.open - idle.before) * 1024.0 / f64::from(options.idle);
+        let memory = || self.process.memory_mib();
+        let idle = self.client.idle_connections(count, memory);
+        let kib = (idle.open - idle.before) * 1024.0 / f64::from(count);
         self.row.push(Figure::IdleConnection, kib);
         self.row.push(Figure::Returned, idle.after - idle.before);
     }
