@@ -34,6 +34,7 @@ pub use reply::classify::classify_without_body;
 pub use reply::listing::Approval;
 pub use reply::probe::ProbeClassification;
 pub use request::credential::CredentialProblem;
+pub use request::decoded::{DecodedRequest, RecipientTexts, RequestFields};
 pub use request::missing::MissingCredential;
 pub use request::recognise::recognise;
 pub(crate) use request::recognised::MatchedOperation;
@@ -41,8 +42,8 @@ pub use request::recognised::{
     OperationFault, RecognisedRequest, Recognition, RequestTarget, UnlistedField, UnlistedRequest,
 };
 pub use types::{
-    Account, Claim, Classification, DecodedRequest, LoginToken, MessageResult, NamedOperation,
-    RecipientTexts, RequestFields, RequestReadError, Untranslatable,
+    Account, Claim, Classification, LoginToken, MessageResult, NamedOperation, RequestReadError,
+    Untranslatable,
 };
 pub use wire::message::{ProviderRequest, Reply, Request};
 

@@ -1,66 +1,14 @@
-//! The values that go in and out besides requests and replies: what was read from a request,
-//! the account of an attempt, the classification of a reply, the result for the backend.
+//! The values that go in and out besides requests and replies: the account of an attempt, the
+//! classification of a reply, the result for the backend.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::parse_limit::ParseLimit;
 use crate::secret::Credential;
-use crate::sms::{Cause, Certainty, Message, Operation, Outcome};
-
-/// A backend's request, decoded.
-#[derive(Clone, Debug)]
-pub struct DecodedRequest {
-    /// The message; none for a batch, or a recipient that is not a phone number (the request is then provider-specific).
-    pub message: Option<Message>,
-    /// The fields that a message cannot express; not empty: the request is provider-specific.
-    pub untranslatable_fields: Vec<String>,
-    /// The number of recipients.
-    pub recipient_count: usize,
-    /// The recipients as the backend wrote them.
-    pub recipients: RecipientTexts,
-    /// The backend's own fields, for the answer.
-    pub fields: RequestFields,
-}
-
-/// Recipients as a backend wrote them. They are numbers of people: prints only how many.
-#[derive(Clone, Default)]
-pub struct RecipientTexts(pub(crate) Vec<String>);
-
-impl RecipientTexts {
-    /// The texts.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
-    }
-}
-
-impl fmt::Debug for RecipientTexts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RecipientTexts({})", self.0.len())
-    }
-}
-
-impl DecodedRequest {
-    /// Whether only providers of this dialect may take it.
-    pub fn is_provider_specific(&self) -> bool {
-        self.message.is_none() || !self.untranslatable_fields.is_empty()
-    }
-}
-
-/// The fields of the backend's request, for the answer. They can hold the backend's secrets: prints nothing.
-#[derive(Clone, Default)]
-pub struct RequestFields {
-    pub(crate) tree: serde_json::Value,
-}
-
-impl std::fmt::Debug for RequestFields {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RequestFields(…)")
-    }
-}
+use crate::sms::{Cause, Certainty, Operation, Outcome};
 
 /// Why a backend's request could not be read; each becomes a 4xx in its dialect's failure shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

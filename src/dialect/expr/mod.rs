@@ -6,3 +6,4 @@ pub(super) mod gsm;
 pub(super) mod path;
 pub(super) mod scope;
 pub(super) mod template;
+pub(super) mod tree;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::dialect::expr::scope::Scope;
 use crate::dialect::expr::template::{StringTemplate, SyntaxError};
+use crate::dialect::expr::tree::{Shape, TreeValue};
 
 /// Whether a name with dots in it is one field (form, query, header) or a path (JSON).
 #[derive(Clone, Copy, Debug)]
@@ -99,10 +100,22 @@ impl JsonPath {
     }
 
     /// Every value at the path that is not null.
-    pub(crate) fn find_all<'v>(&self, tree: &'v Value) -> Vec<&'v Value> {
+    pub(crate) fn find_all<'v, T: TreeValue<'v>>(&self, tree: T) -> Vec<T> {
         let mut found = Vec::new();
-        collect_values(tree, &self.steps, &mut found);
+        self.for_each(tree, &mut |value| found.push(value));
         found
+    }
+
+    /// Passes on every value at the path that is not null.
+    pub(crate) fn for_each<'v, T: TreeValue<'v>>(&self, tree: T, visit: &mut impl FnMut(T)) {
+        visit_values(tree, &self.steps, visit);
+    }
+
+    /// Whether there is a value at the path that is not null.
+    pub(crate) fn is_in<'v, T: TreeValue<'v>>(&self, tree: T) -> bool {
+        let mut is_there = false;
+        self.for_each(tree, &mut |_| is_there = true);
+        is_there
     }
 
     /// Whether the list in the path exists, empty or not.
@@ -114,9 +127,16 @@ impl JsonPath {
             .and_then(|at| self.steps.get(..at));
         let mut found = Vec::new();
         if let Some(steps) = list {
-            collect_values(tree, steps, &mut found);
+            visit_values(tree, steps, &mut |value: &Value| found.push(value));
         }
-        found.into_iter().any(Value::is_array) || !self.find_all(tree).is_empty()
+        found.into_iter().any(Value::is_array) || self.is_in(tree)
+    }
+
+    /// The values that [`set`](Self::set) would replace; none if it would create one.
+    pub(crate) fn find_replaced<'v, T: TreeValue<'v>>(&self, tree: T) -> Option<Vec<T>> {
+        let mut found = Vec::new();
+        collect_set(tree, &self.steps, &mut found)?;
+        Some(found)
     }
 
     /// Sets the value everywhere that the path leads, and creates missing objects and lists.
@@ -140,7 +160,7 @@ impl JsonPath {
 }
 
 /// The paths of `tree`'s leaves that none of `known` covers.
-pub(crate) fn uncovered_paths(tree: &Value, known: &[&JsonPath]) -> Vec<String> {
+pub(crate) fn uncovered_paths<'v, T: TreeValue<'v>>(tree: T, known: &[&JsonPath]) -> Vec<String> {
     let mut out = Vec::new();
     let mut seen = BTreeSet::new();
     walk_leaves(tree, &mut Vec::new(), &mut |leaf| {
@@ -174,29 +194,26 @@ fn split_segments(text: &str) -> Vec<&str> {
     out
 }
 
-fn collect_values<'v>(tree: &'v Value, steps: &[PathStep], found: &mut Vec<&'v Value>) {
+fn visit_values<'v, T: TreeValue<'v>>(tree: T, steps: &[PathStep], visit: &mut impl FnMut(T)) {
     let Some((step, rest)) = steps.split_first() else {
-        if !tree.is_null() {
-            found.push(tree);
+        if tree.shape() != Shape::Null {
+            visit(tree);
         }
         return;
     };
-    match (step, tree) {
-        (PathStep::Key(key), Value::Object(map)) => {
-            if let Some(value) = map.get(key) {
-                collect_values(value, rest, found);
+    match (step, tree.shape()) {
+        (PathStep::Key(key), Shape::Object) => {
+            if let Some(value) = tree.field(key) {
+                visit_values(value, rest, visit);
             }
         }
-        (PathStep::AnyKey | PathStep::TemplateKey(_), Value::Object(map)) => map
-            .values()
-            .for_each(|value| collect_values(value, rest, found)),
-        (PathStep::Element, Value::Array(items)) => items
-            .iter()
-            .for_each(|value| collect_values(value, rest, found)),
-        (
-            PathStep::Element,
-            Value::Object(_) | Value::String(_) | Value::Number(_) | Value::Bool(_),
-        ) => collect_values(tree, rest, found),
+        (PathStep::AnyKey | PathStep::TemplateKey(_), Shape::Object) => tree
+            .fields()
+            .for_each(|(_, value)| visit_values(value, rest, visit)),
+        (PathStep::Element, Shape::List) => tree
+            .items()
+            .for_each(|value| visit_values(value, rest, visit)),
+        (PathStep::Element, Shape::Object | Shape::Scalar) => visit_values(tree, rest, visit),
         (PathStep::Key(_) | PathStep::AnyKey | PathStep::TemplateKey(_) | PathStep::Element, _) => {
         }
     }
@@ -223,6 +240,31 @@ fn update_values(tree: &mut Value, steps: &[PathStep], change: &mut impl FnMut(&
             .for_each(|value| update_values(value, rest, change)),
         (PathStep::Element, tree) => update_values(tree, rest, change),
         (PathStep::Key(_) | PathStep::AnyKey | PathStep::TemplateKey(_), _) => {}
+    }
+}
+
+/// Where a value stands that is to be set; none if it is not there everywhere that the path leads, so that something
+/// would have to be created.
+fn collect_set<'v, T: TreeValue<'v>>(
+    tree: T,
+    steps: &[PathStep],
+    found: &mut Vec<T>,
+) -> Option<()> {
+    let Some((step, rest)) = steps.split_first() else {
+        found.push(tree);
+        return Some(());
+    };
+    match (step, tree.shape()) {
+        (PathStep::Key(key), Shape::Object) => collect_set(tree.field(key)?, rest, found),
+        (PathStep::Element, Shape::List) => {
+            let before = found.len();
+            for item in tree.items() {
+                collect_set(item, rest, found)?;
+            }
+            (found.len() > before).then_some(())
+        }
+        (PathStep::Element, Shape::Object) => collect_set(tree, rest, found),
+        _ => None,
     }
 }
 
@@ -311,28 +353,28 @@ fn covers(steps: &[PathStep], leaf: &[LeafStep<'_>]) -> bool {
     }
 }
 
-fn walk_leaves<'v>(
-    tree: &'v Value,
+fn walk_leaves<'v, T: TreeValue<'v>>(
+    tree: T,
     way: &mut Vec<LeafStep<'v>>,
     visit: &mut impl FnMut(&[LeafStep<'v>]),
 ) {
-    match tree {
-        Value::Object(map) => {
-            for (key, value) in map {
+    match tree.shape() {
+        Shape::Object => {
+            for (key, value) in tree.fields() {
                 way.push(LeafStep::Key(key));
                 walk_leaves(value, way, visit);
                 way.pop();
             }
         }
-        Value::Array(items) => {
+        Shape::List => {
             way.push(LeafStep::Index);
-            for item in items {
+            for item in tree.items() {
                 walk_leaves(item, way, visit);
             }
             way.pop();
         }
-        Value::Null => {}
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => visit(way),
+        Shape::Null => {}
+        Shape::Scalar => visit(way),
     }
 }
 

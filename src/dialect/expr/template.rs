@@ -355,6 +355,16 @@ pub(crate) fn to_text(value: &Value) -> String {
     }
 }
 
+/// The same of a value that is not needed any more.
+pub(crate) fn into_text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            to_text(&value)
+        }
+    }
+}
+
 fn leading_blanks(word: &str) -> usize {
     word.len() - word.trim_start().len()
 }

@@ -238,7 +238,7 @@ fn is_reference(template: &StringTemplate) -> bool {
 impl ReplyRule {
     /// The values and groups by which the rule matches; none: it does not match.
     pub(super) fn match_reply<'r>(&'r self, parsed: &'r ParsedReply<'_>) -> Option<RuleMatch<'r>> {
-        let has_required = |path: &JsonPath| !path.find_all(&parsed.tree).is_empty();
+        let has_required = |path: &JsonPath| path.is_in(&parsed.tree);
         let matches = self
             .status
             .is_none_or(|status| status.is_match(parsed.status))

@@ -117,7 +117,7 @@ impl Dialect {
             .map(|token| token.response.clone())
             .unwrap_or_default();
         let scope = Scope {
-            request_fields: Some(&fields.tree),
+            request_fields: Some(fields.tree()),
             path_params: Some(&recognised.path_params),
             now: Some(now),
             status: response.status,

@@ -1,5 +1,6 @@
 //! A reply as the classification reads it: parsed once, and the wait that its headers ask for.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -20,7 +21,7 @@ pub(crate) struct ParsedReply<'r> {
     pub(crate) tree: Value,
     /// The limit that the body exceeds.
     pub(super) limit: Option<ParseLimit>,
-    pub(super) text: String,
+    pub(super) text: Cow<'r, str>,
     pub(super) headers: &'r HeaderMap,
     /// The message that was sent; none: the request was none.
     message: Option<&'r Message>,
@@ -28,9 +29,10 @@ pub(crate) struct ParsedReply<'r> {
 
 impl<'r> ParsedReply<'r> {
     pub(crate) fn parse(reply: &'r Reply) -> Self {
-        let text = String::from_utf8_lossy(body::strip_bom(&reply.body))
-            .trim()
-            .to_owned();
+        let text = match String::from_utf8_lossy(body::strip_bom(&reply.body)) {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        };
         let parsed = body::parse_reply(&reply.body);
         Self {
             status: reply.status.as_u16(),

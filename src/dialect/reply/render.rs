@@ -30,7 +30,7 @@ impl Dialect {
     ) -> Reply {
         let scope = Scope {
             message,
-            request_fields: Some(&fields.tree),
+            request_fields: Some(fields.tree()),
             now: Some(now),
             params: &self.params,
             ..Scope::default()
@@ -61,7 +61,7 @@ impl Dialect {
     fn render_success(&self, fields: &RequestFields, scope: &Scope<'_>) -> Reply {
         let fits = |success: &&SuccessResponse| {
             success.queried.iter().all(|(name, wanted)| {
-                scope::find_field(&fields.tree, name)
+                scope::find_field(fields.tree(), name)
                     .is_some_and(|value| to_text(&value) == *wanted)
             })
         };
@@ -143,11 +143,16 @@ impl Dialect {
             return None;
         };
         let place = self.operations.get(*at)?.id_path.as_ref();
-        let found =
-            place.and_then(|place| place.find_all(&fields.tree).into_iter().next().map(to_text));
+        let found = place.and_then(|place| {
+            place
+                .find_all(fields.tree())
+                .into_iter()
+                .next()
+                .map(to_text)
+        });
         found
             .or_else(|| recognised.path_params.get("id").cloned())
-            .or_else(|| scope::find_field(&fields.tree, "id").map(|value| to_text(&value)))
+            .or_else(|| scope::find_field(fields.tree(), "id").map(|value| to_text(&value)))
     }
 
     /// The status of a message that another service accepted; none if the description has no such reply.
@@ -164,7 +169,7 @@ impl Dialect {
         let response = self.operations.get(*at)?.response.as_ref()?;
         let status = response.status.unwrap_or(200);
         let scope = Scope {
-            request_fields: Some(&fields.tree),
+            request_fields: Some(fields.tree()),
             path_params: Some(&recognised.path_params),
             id: Some(id),
             now: Some(now),

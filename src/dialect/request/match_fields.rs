@@ -3,9 +3,7 @@
 //! and another to the service. Only the named place counts, and such a request is no operation.
 
 use http::Method;
-use serde_json::Value;
 
-use crate::dialect::expr::template::to_text;
 use crate::dialect::model::BodyEncoding;
 use crate::dialect::model::bodies::{AcceptedBodies, BodyKind};
 use crate::dialect::wire::body::{BodyFormat, ParsedBody, decode_component};
@@ -222,23 +220,23 @@ fn body_fields(body: &ParsedBody, request: &Request) -> Vec<PlacedField> {
                 after_semicolon: false,
             })
             .collect(),
-        BodyFormat::Json => match body.tree.as_object() {
+        BodyFormat::Json => match body.tree.fields() {
             Some(fields) => fields
-                .iter()
+                .into_iter()
                 .map(|(name, value)| json_field(name, value))
                 .collect(),
             // A list at the top has no names.
-            None => vec![json_field("[]", &Value::Null)],
+            None => vec![json_field("[]".to_owned(), String::new())],
         },
         BodyFormat::Empty | BodyFormat::Other(_) => Vec::new(),
     }
 }
 
-fn json_field(name: &str, value: &Value) -> PlacedField {
+fn json_field(name: String, value: String) -> PlacedField {
     PlacedField {
         place: FieldPlace::Json,
-        name: name.to_owned(),
-        value: Some(to_text(value)),
+        name,
+        value: Some(value),
         after_semicolon: false,
     }
 }

@@ -112,11 +112,7 @@ impl Dialect {
         with_absent: bool,
     ) -> Option<String> {
         let has_other_way = header_text(request, "authorization").is_some()
-            || self
-                .send
-                .dropped
-                .iter()
-                .any(|path| !path.find_all(tree).is_empty());
+            || self.send.dropped.iter().any(|path| path.is_in(tree));
         let absent = |name: &str| format!("the field {name} is missing");
         let in_body = fields.query.iter().chain(&fields.body).filter_map(|field| {
             let template = self.credential_template(field)?;

@@ -2,6 +2,7 @@
 
 mod accepted;
 pub(super) mod credential;
+pub(super) mod decoded;
 mod listed_fields;
 mod match_fields;
 pub(super) mod missing;

@@ -3,6 +3,8 @@
 //! Everything else keeps its bytes where the encoding allows it. The backend's credentials are
 //! replaced or removed, never forwarded.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, USER_AGENT};
 use jiff::Timestamp;
@@ -11,11 +13,13 @@ use serde_json::Value;
 use crate::dialect::expr::path::JsonPath;
 use crate::dialect::expr::scope::Scope;
 use crate::dialect::expr::template::{ValueSource, to_text};
+use crate::dialect::expr::tree::TreeValue;
 use crate::dialect::model::{BodyEncoding, FieldMapping};
 use crate::dialect::request::write::{
     endpoint_url, insert_headers, not_translatable, with_digests,
 };
 use crate::dialect::wire::body::{self, BodyFormat};
+use crate::dialect::wire::json_text::JsonText;
 use crate::dialect::wire::multipart;
 use crate::dialect::{
     Account, Dialect, MatchedOperation, ProviderRequest, RecognisedRequest, Request, Untranslatable,
@@ -27,6 +31,15 @@ struct Edit<'d> {
     value: Option<Value>,
     /// Added if the backend's request does not have it.
     add_if_missing: bool,
+}
+
+impl Edit<'_> {
+    /// Whether another field of the request, which is not ours to add, already gets the same value.
+    fn is_elsewhere<'t, T: TreeValue<'t>>(&self, edits: &[Self], tree: T) -> bool {
+        edits.iter().any(|other| {
+            !other.add_if_missing && other.value == self.value && other.path.is_in(tree)
+        })
+    }
 }
 
 /// The edits of a request.
@@ -142,19 +155,20 @@ impl Dialect {
                     .value
                     .any_source(|source| *source == ValueSource::Sender)
         };
-        let mut edits = Vec::new();
-        for field in fields {
-            let is_account = field.value.any_source(ValueSource::belongs_to_account);
+        let edit_of = |field: &'d FieldMapping| {
+            let is_sender = is_sender(field);
+            if !is_sender && !field.value.any_source(ValueSource::belongs_to_account) {
+                return None;
+            }
             let is_secret = field.value.any_source(ValueSource::is_secret);
             let value = field.value.evaluate(scope);
-            if is_account && (value.is_some() || is_secret) || is_sender(field) {
-                edits.push(Edit {
-                    path: &field.path,
-                    add_if_missing: value.is_some() && (is_send || is_secret),
-                    value,
-                });
-            }
-        }
+            (is_sender || value.is_some() || is_secret).then(|| Edit {
+                path: &field.path,
+                add_if_missing: value.is_some() && (is_send || is_secret),
+                value,
+            })
+        };
+        let mut edits: Vec<Edit<'d>> = fields.iter().filter_map(edit_of).collect();
         let also_read = self.send.also_reads.iter().filter(|field| is_sender(field));
         edits.extend(also_read.map(|field| Edit {
             path: &field.path,
@@ -312,24 +326,52 @@ fn edit_parts(bytes: &Bytes, boundary: &str, edits: &[Edit<'_>]) -> Option<Bytes
     }
 }
 
-/// A JSON body with edits: unchanged it keeps its bytes, changed it keeps its order.
+/// A JSON body with edits: unchanged values keep their bytes.
 fn edit_json(bytes: &Bytes, edits: &[Edit<'_>], scope: &Scope<'_>) -> Option<Bytes> {
+    let edited = JsonText::read(bytes).ok()?;
+    edited
+        .and_then(|json| replace_values(bytes, &json, edits))
+        .or_else(|| edit_tree(bytes, edits, scope))
+}
+
+/// The edits as replaced values; none if one of them adds or removes something.
+fn replace_values(bytes: &Bytes, json: &JsonText, edits: &[Edit<'_>]) -> Option<Bytes> {
+    let root = json.root();
+    let mut replaced = Vec::new();
+    for edit in edits {
+        let is_there = edit.path.is_in(root);
+        match &edit.value {
+            Some(value) if is_there => {
+                let places = edit.path.find_replaced(root)?.into_iter();
+                replaced.extend(places.map(|place| (place, value)));
+            }
+            Some(_) if edit.add_if_missing && !edit.is_elsewhere(edits, root) => return None,
+            None if is_there => return None,
+            Some(_) | None => {}
+        }
+    }
+    replaced.sort_by_key(|(place, _)| place.span().start);
+    let places = replaced.iter().map(|(place, _)| place.span());
+    let is_apart = places.is_sorted_by(|first, second| first.end <= second.start);
+    let edits: Vec<(Range<usize>, String)> = replaced
+        .into_iter()
+        .filter(|(place, value)| place.to_value() != **value)
+        .map(|(place, value)| (place.span(), value.to_string()))
+        .collect();
+    is_apart.then(|| json.replace(&edits))
+}
+
+/// The edits in a tree, which keeps the order but not the spelling.
+fn edit_tree(bytes: &Bytes, edits: &[Edit<'_>], scope: &Scope<'_>) -> Option<Bytes> {
     let tree = &body::parse_json(bytes).ok()?;
     let mut changed = tree.clone();
-    let elsewhere = |edit: &Edit<'_>| {
-        edits.iter().any(|other| {
-            !other.add_if_missing
-                && other.value == edit.value
-                && !other.path.find_all(tree).is_empty()
-        })
-    };
     for edit in edits {
-        let there = !edit.path.find_all(tree).is_empty();
+        let is_there = edit.path.is_in(tree);
         match &edit.value {
-            Some(value) if there || edit.add_if_missing && !elsewhere(edit) => {
+            Some(value) if is_there || edit.add_if_missing && !edit.is_elsewhere(edits, tree) => {
                 edit.path.set(&mut changed, value, scope);
             }
-            None if there => edit.path.remove(&mut changed),
+            None if is_there => edit.path.remove(&mut changed),
             Some(_) | None => {}
         }
     }
@@ -338,4 +380,76 @@ fn edit_json(bytes: &Bytes, edits: &[Edit<'_>], scope: &Scope<'_>) -> Option<Byt
     } else {
         changed.to_string().into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::dialect::expr::path::FlatKeys;
+
+    fn path(text: &str) -> JsonPath {
+        JsonPath::parse(text, FlatKeys(false)).unwrap()
+    }
+
+    fn edit(path: &JsonPath, value: Option<Value>, add_if_missing: bool) -> Edit<'_> {
+        Edit {
+            path,
+            value,
+            add_if_missing,
+        }
+    }
+
+    #[test]
+    fn a_changed_value_leaves_the_rest_as_the_backend_wrote_it() {
+        let (from, text) = (path("m[].from"), path("m[].text"));
+        let body =
+            Bytes::from("{ \"m\": [\n  {\"from\": \"A\", \"text\": \"a\\/b\", \"n\": 1.0}\n] }");
+        let edits = [
+            edit(&from, Some(json!("3700")), true),
+            edit(&text, None, false),
+        ];
+        let edited = edit_json(&body, &edits[..1], &Scope::default()).unwrap();
+        assert_eq!(
+            edited,
+            "{ \"m\": [\n  {\"from\": \"3700\", \"text\": \"a\\/b\", \"n\": 1.0}\n] }"
+        );
+        let removed = edit_json(&body, &edits, &Scope::default()).unwrap();
+        assert_eq!(removed, r#"{"m":[{"from":"3700","n":1.0}]}"#);
+    }
+
+    fn any_body() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![Just(Value::Null), Just(json!("x")), Just(json!(1))];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[abc]", inner, 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn any_edit() -> impl Strategy<Value = (JsonPath, Option<Value>, bool)> {
+        let path = "(a|b|c)(\\[\\])?(\\.(a|b|c)(\\[\\])?){0,2}";
+        let value = prop_oneof![Just(None), Just(Some(json!("x"))), Just(Some(json!("new")))];
+        (path, value, any::<bool>())
+            .prop_map(|(text, value, add)| (super::tests::path(&text), value, add))
+    }
+
+    proptest! {
+        /// Values that are replaced where they stand say what the edited tree says.
+        #[test]
+        fn replaced_values_are_the_edited_tree(body in any_body(), edits in prop::collection::vec(any_edit(), 0..3)) {
+            let bytes = Bytes::from(format!("{body:#}"));
+            let edits: Vec<Edit<'_>> = edits.iter().map(|(path, value, add)| edit(path, value.clone(), *add)).collect();
+            let json = JsonText::read(&bytes).unwrap().unwrap();
+            let scope = Scope::default();
+            if let Some(replaced) = replace_values(&bytes, &json, &edits) {
+                let edited = edit_tree(&bytes, &edits, &scope).unwrap();
+                prop_assert_eq!(body::parse_json(&replaced).unwrap(), body::parse_json(&edited).unwrap());
+            }
+        }
+    }
 }

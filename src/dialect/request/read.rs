@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::dialect::expr::filter::{Inverse, to_integer};
 use crate::dialect::expr::path::{self, JsonPath};
-use crate::dialect::expr::template::{Expr, ValueSource, to_text};
+use crate::dialect::expr::template::{Expr, ValueSource, into_text, to_text};
 use crate::dialect::model::{FieldMapping, FieldValue};
-use crate::dialect::request::recognise::{best_effort_fields, merge_query};
-use crate::dialect::wire::body::{self, ParsedBody};
+use crate::dialect::request::recognise::best_effort_fields;
+use crate::dialect::wire::body::{self, BodyTree, ParsedBody};
 use crate::dialect::{
     DecodedRequest, Dialect, MatchedOperation, RecipientTexts, RecognisedRequest, Request,
     RequestFields, RequestReadError,
@@ -29,14 +29,14 @@ impl Dialect {
         own_reference: &str,
     ) -> Result<DecodedRequest, RequestReadError> {
         if !matches!(recognised.matched, MatchedOperation::Send) {
-            let fields = RequestFields::new(best_effort_fields(request), recognised);
+            let fields = BodyTree::Made(best_effort_fields(request));
+            let fields = RequestFields::new(fields, Value::Null, recognised);
             return Ok(undecoded(fields, Vec::new()));
         }
         let body = ParsedBody::parse(&request.headers, &request.body)?;
-        let accepts = &self.send.accepts;
-        accepts.check(&request.headers, &body.format)?;
-        let (query, query_utf8) =
-            body::parse_urlencoded(request.query.as_deref().unwrap_or_default())?;
+        self.send.accepts.check(&request.headers, &body.format)?;
+        let query = request.query.as_deref().unwrap_or_default();
+        let (query, query_utf8) = body::parse_urlencoded(query)?;
         let mut parsed = ParsedRequest {
             body: body.tree,
             query,
@@ -44,22 +44,22 @@ impl Dialect {
         };
         self.parse_json_fields(&mut parsed)?;
         if !(body.is_utf8 && query_utf8) {
-            let fields = RequestFields::new(parsed.into_merged(), recognised);
-            return Ok(undecoded(fields, vec!["charset".into()]));
+            let charset = vec!["charset".into()];
+            return Ok(undecoded(parsed.into_fields(recognised), charset));
         }
         let mut found = self.collect_message_fields(&mut parsed, request);
         self.drop_mismatched(&mut found, &mut parsed);
         self.flag_unmapped(&mut parsed);
-        let mut untranslatable = std::mem::take(&mut parsed.untranslatable_fields);
         let recipient_count = found.recipient_count();
         let recipients = RecipientTexts(found.to.clone());
+        let mut untranslatable = std::mem::take(&mut parsed.untranslatable_fields);
         let message = found.into_message(&mut untranslatable, own_reference)?;
         Ok(DecodedRequest {
             message,
             untranslatable_fields: untranslatable,
             recipient_count,
             recipients,
-            fields: RequestFields::new(parsed.into_merged(), recognised),
+            fields: parsed.into_fields(recognised),
         })
     }
 
@@ -75,7 +75,9 @@ impl Dialect {
             let Some(name) = &field.path.json_field else {
                 continue;
             };
-            parse_json_field(&mut parsed.body, name)?;
+            let mut body = std::mem::take(&mut parsed.body).into_tree();
+            parse_json_field(&mut body, name)?;
+            parsed.body = BodyTree::Made(body);
             parse_json_field(&mut parsed.query, name)?;
         }
         Ok(())
@@ -140,7 +142,9 @@ impl Dialect {
             .chain(&self.send.dropped)
             .collect();
         let mut seen: BTreeSet<String> = parsed.untranslatable_fields.iter().cloned().collect();
-        let unmapped = path::uncovered_paths(&parsed.body, &known)
+        let unmapped = parsed
+            .body
+            .uncovered_paths(&known)
             .into_iter()
             .chain(path::uncovered_paths(&parsed.query, &known))
             .filter(|name| seen.insert(name.clone()));
@@ -173,7 +177,7 @@ fn header_value(request: &Request, field: &FieldMapping) -> Vec<Value> {
 
 /// The request's body and query while they are read.
 struct ParsedRequest {
-    body: Value,
+    body: BodyTree,
     query: Value,
     untranslatable_fields: Vec<String>,
 }
@@ -181,18 +185,16 @@ struct ParsedRequest {
 impl ParsedRequest {
     /// The values in the body, else in the query: a GET has the same fields there.
     fn values_at(&self, place: &JsonPath) -> Vec<Value> {
-        let found = place.find_all(&self.body);
-        let found = if found.is_empty() {
-            place.find_all(&self.query)
-        } else {
-            found
-        };
+        let found = self.body.values_at(place);
+        if !found.is_empty() {
+            return found;
+        }
+        let found = place.find_all(&self.query);
         found.into_iter().cloned().collect()
     }
 
-    /// Body and query in one tree.
-    fn into_merged(self) -> Value {
-        merge_query(self.body, self.query)
+    fn into_fields(self, recognised: &RecognisedRequest) -> RequestFields {
+        RequestFields::new(self.body, self.query, recognised)
     }
 }
 
@@ -289,11 +291,13 @@ impl MessageFields {
         let mut values = Vec::new();
         for value in found {
             match invert_filters(hole, value) {
-                Inverse::Value(Value::Array(items)) => values.extend(items.iter().map(to_text)),
+                Inverse::Value(Value::Array(items)) => {
+                    values.extend(items.into_iter().map(into_text));
+                }
                 Inverse::Value(Value::Object(_)) if hole.source != ValueSource::TemplateFields => {
                     self.flag(field);
                 }
-                Inverse::Value(value) => values.push(to_text(&value)),
+                Inverse::Value(value) => values.push(into_text(value)),
                 Inverse::Mismatch => {
                     self.flag(field);
                     self.mismatched.push(hole.source.clone());
@@ -354,7 +358,8 @@ impl MessageFields {
         if recipients == 1 {
             untranslatable.extend(self.repeated_fields());
         }
-        let Some(text) = self.text.iter().find(|text| !text.trim().is_empty()) else {
+        let mut texts = self.text.into_iter();
+        let Some(text) = texts.find(|text| !text.trim().is_empty()) else {
             let has_other_content =
                 self.has_template || !untranslatable.is_empty() || recipients > 1;
             return if has_other_content {
@@ -371,11 +376,11 @@ impl MessageFields {
         }
         Ok(Some(Message {
             recipient,
-            text: MessageText::new(text.clone()),
-            validity: first_value(&self.validity).and_then(milliseconds),
-            sender: first_value(&self.sender),
-            reference: first_value(&self.reference).unwrap_or_else(|| own_reference.to_owned()),
-            callback: first_value(&self.callback),
+            text: MessageText::new(text),
+            validity: first_value(self.validity).and_then(milliseconds),
+            sender: first_value(self.sender),
+            reference: first_value(self.reference).unwrap_or_else(|| own_reference.to_owned()),
+            callback: first_value(self.callback),
             template: None,
         }))
     }
@@ -395,8 +400,8 @@ impl MessageFields {
     }
 }
 
-fn first_value(values: &[String]) -> Option<String> {
-    values.iter().find(|value| !value.is_empty()).cloned()
+fn first_value(values: Vec<String>) -> Option<String> {
+    values.into_iter().find(|value| !value.is_empty())
 }
 
 fn milliseconds(text: String) -> Option<Duration> {
@@ -414,18 +419,4 @@ fn invert_filters(hole: &Expr, value: Value) -> Inverse {
         }
     }
     Inverse::Value(value)
-}
-
-impl RequestFields {
-    /// The backend's fields, and what the path's holes held under `path`.
-    pub(crate) fn new(mut tree: Value, seen: &RecognisedRequest) -> Self {
-        if let Value::Object(map) = &mut tree {
-            let path = seen
-                .path_params
-                .iter()
-                .map(|(name, value)| (name.clone(), Value::from(value.as_str())));
-            map.insert("path".into(), Value::Object(path.collect()));
-        }
-        Self { tree }
-    }
 }

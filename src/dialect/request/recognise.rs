@@ -395,7 +395,7 @@ fn place_of(name: &str, places: &[FieldPlace]) -> FieldPlace {
 /// Query and body in one tree, for recognition only; an unreadable body has no fields.
 pub(crate) fn best_effort_fields(request: &Request) -> Value {
     let tree = ParsedBody::parse(&request.headers, &request.body)
-        .map(|body| body.tree)
+        .map(|body| body.tree.into_tree())
         .unwrap_or_default();
     let query = body::parse_urlencoded(request.query.as_deref().unwrap_or_default())
         .map_or(Value::Null, |(query, _)| query);

@@ -9,7 +9,10 @@ use percent_encoding::percent_decode_str;
 use quick_xml::events::Event;
 use serde_json::{Map, Value};
 
+use crate::dialect::expr::path::{self, JsonPath};
 use crate::dialect::expr::template::to_text;
+use crate::dialect::expr::tree::{Shape, TreeValue};
+use crate::dialect::wire::json_text::JsonText;
 use crate::dialect::wire::multipart::{self, MultipartFault};
 use crate::dialect::wire::tree::insert_value;
 use crate::dialect::wire::unique_names::UniqueNames;
@@ -70,7 +73,7 @@ impl Request {
 #[derive(Clone, Debug)]
 pub(crate) struct ParsedBody {
     pub(crate) format: BodyFormat,
-    pub(crate) tree: Value,
+    pub(crate) tree: BodyTree,
     /// False: some text in it is not UTF-8, so no message may be read from it.
     pub(crate) is_utf8: bool,
 }
@@ -78,32 +81,108 @@ pub(crate) struct ParsedBody {
 impl ParsedBody {
     /// Parses the body by its format.
     pub(crate) fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Self, RequestReadError> {
-        let encoding = BodyFormat::detect(headers, body)?;
-        encoding.count_values(body)?;
-        let (tree, utf8) = match &encoding {
-            BodyFormat::Empty | BodyFormat::Other(_) => (Value::Null, true),
-            BodyFormat::Json => (parse_json(body)?, true),
-            BodyFormat::Form => match std::str::from_utf8(body) {
-                Ok(text) => parse_urlencoded(text)?,
-                // A service's own charset is percent-encoded; raw bytes are not a form.
-                Err(_) => {
-                    return Err(RequestReadError::Malformed {
-                        format: "form",
-                        what: "some bytes are not percent-encoded".into(),
-                    });
-                }
-            },
+        let format = BodyFormat::detect(headers, body)?;
+        let (tree, utf8) = match &format {
+            BodyFormat::Empty | BodyFormat::Other(_) => (BodyTree::default(), true),
+            BodyFormat::Json => (BodyTree::read_json(body)?, true),
+            BodyFormat::Form => {
+                format.count_values(body)?;
+                let (tree, utf8) = read_form(body)?;
+                (BodyTree::Made(tree), utf8)
+            }
             BodyFormat::Multipart(boundary) => {
-                multipart::read(body, boundary).map_err(malformed_multipart)?
+                format.count_values(body)?;
+                let read = multipart::read(body, boundary);
+                let (tree, utf8) = read.map_err(malformed_multipart)?;
+                (BodyTree::Made(tree), utf8)
             }
         };
-        let charset = is_utf8_charset(header_text(headers, CONTENT_TYPE.as_str()));
+        let is_utf8 = utf8 && is_utf8_charset(header_text(headers, CONTENT_TYPE.as_str()));
         Ok(Self {
-            format: encoding,
+            format,
             tree,
-            is_utf8: utf8 && charset,
+            is_utf8,
         })
     }
+}
+
+fn read_form(body: &[u8]) -> Result<(Value, bool), RequestReadError> {
+    // A service's own charset is percent-encoded; raw bytes are not a form.
+    let text = std::str::from_utf8(body).map_err(|_| RequestReadError::Malformed {
+        format: "form",
+        what: "some bytes are not percent-encoded".into(),
+    })?;
+    Ok(parse_urlencoded(text)?)
+}
+
+/// The values of a body.
+#[derive(Clone, Debug)]
+pub(crate) enum BodyTree {
+    /// As a tree.
+    Made(Value),
+    /// Where they stand in the JSON.
+    Json(JsonText),
+}
+
+impl Default for BodyTree {
+    fn default() -> Self {
+        Self::Made(Value::Null)
+    }
+}
+
+impl BodyTree {
+    fn read_json(body: &Bytes) -> Result<Self, RequestReadError> {
+        let plain = body.slice_ref(strip_bom(body));
+        Ok(match JsonText::read(&plain)? {
+            Some(json) => Self::Json(json),
+            None => Self::Made(parse_json(body)?),
+        })
+    }
+
+    /// Copies of the values at a path.
+    pub(crate) fn values_at(&self, path: &JsonPath) -> Vec<Value> {
+        match self {
+            Self::Made(tree) => copies(tree, path),
+            Self::Json(json) => copies(json.root(), path),
+        }
+    }
+
+    /// The paths of its leaves that none of `known` covers.
+    pub(crate) fn uncovered_paths(&self, known: &[&JsonPath]) -> Vec<String> {
+        match self {
+            Self::Made(tree) => path::uncovered_paths(tree, known),
+            Self::Json(json) => path::uncovered_paths(json.root(), known),
+        }
+    }
+
+    /// The names and the texts of the fields; none if it is no object.
+    pub(crate) fn fields(&self) -> Option<Vec<(String, String)>> {
+        match self {
+            Self::Made(tree) => field_texts(tree),
+            Self::Json(json) => field_texts(json.root()),
+        }
+    }
+
+    /// As a tree.
+    pub(crate) fn into_tree(self) -> Value {
+        match self {
+            Self::Made(tree) => tree,
+            Self::Json(json) => json.root().to_value(),
+        }
+    }
+}
+
+fn copies<'t, T: TreeValue<'t>>(tree: T, path: &JsonPath) -> Vec<Value> {
+    let mut copies = Vec::new();
+    path.for_each(tree, &mut |value| copies.push(value.to_value()));
+    copies
+}
+
+fn field_texts<'t, T: TreeValue<'t>>(tree: T) -> Option<Vec<(String, String)>> {
+    let texts = tree
+        .fields()
+        .map(|(name, value)| (name.to_owned(), to_text(&value.to_value())));
+    (tree.shape() == Shape::Object).then(|| texts.collect())
 }
 
 /// Whether nothing says how a body is encoded: no content type, or the one that HTTP clients add to a text of their own.
@@ -457,7 +536,8 @@ mod tests {
         assert_eq!(
             ParsedBody::parse(&HeaderMap::new(), &marked(r#"{"a":1}"#))
                 .unwrap()
-                .tree,
+                .tree
+                .into_tree(),
             json!({"a": 1})
         );
         assert_eq!(parse_reply(&marked(r#"{"a":1}"#)), Ok(json!({"a": 1})));

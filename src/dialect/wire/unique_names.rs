@@ -16,7 +16,7 @@ impl<'de> Deserialize<'de> for UniqueNames {
 
 /// The library gives a number as an object with this name: an object of a client's that has it would be read
 /// as a number.
-const NUMBER_MARK: &str = "$serde_json::private::Number";
+pub(super) const NUMBER_MARK: &str = "$serde_json::private::Number";
 
 /// A name in an object, or the mark of a number.
 enum Key {
