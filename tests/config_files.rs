@@ -143,6 +143,30 @@ fn the_longest_socket_path_is_that_of_the_system() {
 }
 
 #[test]
+fn every_listener_can_be_off() {
+    let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
+    let off = "admin = \"off\"\nmetrics = \"off\"\nunix = \"off\"\ncontrol = \"off\"\n";
+    let text = format!("mode = \"observe\"\n[listen]\n{off}[providers.a]\ndialect = \"plain\"\n");
+    let (loaded, problems) = check_text("c.toml", &text, &catalog);
+    let listen = loaded.unwrap_or_else(|| panic!("{problems:?}")).listen;
+    assert_eq!((listen.admin, listen.metrics), (None, None));
+    assert_eq!((listen.unix, listen.control), (None, None));
+    let (_, problems) = check_text(
+        "c.toml",
+        &text.replace("[listen]\n", "[listen]\nproxy = \"off\"\n"),
+        &catalog,
+    );
+    let messages: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.message.as_str())
+        .collect();
+    assert!(
+        messages.contains(&"the backend has no entrypoint"),
+        "{messages:?}"
+    );
+}
+
+#[test]
 fn valid_files_load_with_their_warnings() {
     for file in toml_files("tests/config/valid") {
         let (loaded, report) = check(&file);
@@ -455,6 +479,7 @@ fn the_control_socket_is_found_in_a_config_with_errors_but_not_in_invalid_toml()
             "[listen]\ncontrol = \"/run/c.sock\"\n[providers.a]\n",
             Some(PathBuf::from("/run/c.sock")),
         ),
+        ("[listen]\ncontrol = \"off\"\n", None),
         ("[listen]\ncontrol = 7\n", None),
         ("[listen\ncontrol = \"c.sock\"\n", None),
     ] {

@@ -12,6 +12,7 @@ use crate::config::ca::check_ca;
 use crate::config::descriptions::{
     description_sources, failed_dialects, is_consequence, override_warnings,
 };
+use crate::config::values::is_off;
 use crate::config::{Config, ConfigKey, check_text};
 use crate::dialect::{Catalog, SourceFile};
 use crate::file_error::{FileProblem, describe_read_error};
@@ -188,7 +189,7 @@ pub fn control_socket(path: &Path) -> Option<PathBuf> {
         .get("listen")?
         .get("control")?
         .as_str()
-        .filter(|socket| !socket.is_empty())?;
+        .filter(|socket| !socket.is_empty() && !is_off(socket))?;
     Some(path.parent().unwrap_or(Path::new("")).join(socket))
 }
 

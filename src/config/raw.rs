@@ -80,7 +80,7 @@ pub(super) struct RawListen {
     /// Host names that backends may use in their base URL, beside IP addresses and `localhost`.
     #[schemars(with = "Vec<String>", extend("x-default" = "none", "examples" = [["sms-sidecar.internal"]]))]
     pub(super) names: Vec<ConfigString>,
-    /// A Unix socket for the backend.
+    /// A Unix socket for the backend, or `"off"`.
     #[schemars(with = "FilePathText", extend("x-default" = "none", "examples" = ["/run/sms-sidecar/proxy.sock"]))]
     pub(super) unix: Option<ConfigString>,
     /// Not supported yet; `check` says so.
@@ -93,7 +93,7 @@ pub(super) struct RawListen {
     #[schemars(with = "ListenAddressText", extend("x-default" = "none", "examples" = ["0.0.0.0:9126"]))]
     pub(super) metrics: Option<ConfigString>,
     /// The socket that `pause`, `resume`, `send`, `status` and `reload` connect to. Without it these
-    /// commands do not work.
+    /// commands do not work; so with `"off"`.
     #[schemars(with = "FilePathText", extend("x-default" = "none", "examples" = ["/run/sms-sidecar/control.sock"]))]
     pub(super) control: Option<ConfigString>,
 }

@@ -55,9 +55,14 @@ pub(super) fn size(word: &str) -> Result<usize, InvalidValue> {
         .ok_or(HELP)
 }
 
+/// Whether a listener is not to be opened.
+pub(super) fn is_off(word: &str) -> bool {
+    word == "off"
+}
+
 /// `127.0.0.1:8125`, `[::1]:8125`; `off`: none.
 pub(super) fn listen_address(word: &str) -> Result<Option<SocketAddr>, InvalidValue> {
-    if word == "off" {
+    if is_off(word) {
         return Ok(None);
     }
     let wrong = (

@@ -41,14 +41,14 @@ pub(super) fn listen(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Liste
             .iter()
             .filter_map(|word| host_name(checker, word))
             .collect(),
-        unix: raw.unix.as_ref().map(|word| socket_path(checker, word)),
+        unix: socket(checker, raw.unix.as_ref()),
         admin: checker.parse_or(
             raw.admin.as_ref(),
             Some(DEFAULT_ADMIN),
             values::listen_address,
         ),
         metrics: checker.parse_or(raw.metrics.as_ref(), None, values::listen_address),
-        control: raw.control.as_ref().map(|word| socket_path(checker, word)),
+        control: socket(checker, raw.control.as_ref()),
     };
     let is_unreachable = listen.proxy.is_none() && listen.unix.is_none();
     if let Some(word) = raw.proxy.as_ref().filter(|_| is_unreachable) {
@@ -119,6 +119,12 @@ fn check_admin_exposure(
         let help = "listen on 127.0.0.1 and give a Prometheus on another host `metrics = \"ADDRESS:9126\"`, which serves no page; or restrict access with a firewall";
         checker.warn(word.span(), what, help);
     }
+}
+
+/// The path of a socket that is to be opened.
+fn socket(checker: &mut ConfigChecker<'_>, word: Option<&ConfigString>) -> Option<PathBuf> {
+    let word = word.filter(|word| !values::is_off(word.get_ref()))?;
+    Some(socket_path(checker, word))
 }
 
 /// A path that is short enough for a socket.

@@ -23,7 +23,7 @@ const MAX_IDLE_TIME: Duration = Duration::from_mins(1);
 /// A connection is closed this long before the provider would close it.
 const IDLE_MARGIN: Duration = Duration::from_secs(1);
 /// More than a provider needs at once again; further connections are closed.
-const MAX_IDLE_CONNECTIONS: usize = 32;
+pub(super) const MAX_IDLE_CONNECTIONS: usize = 32;
 /// The most origins with idle connections. In observe mode the backend names the host.
 pub(super) const MAX_ORIGINS: usize = 64;
 
@@ -159,11 +159,11 @@ impl ConnectionPool {
         }
     }
 
-    /// How many origins have idle connections.
+    /// How many idle connections each origin has.
     #[cfg(test)]
-    pub(super) fn origins(&self) -> usize {
+    pub(super) fn idle_counts(&self) -> Vec<usize> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.len()
+        idle.values().map(Vec::len).collect()
     }
 
     fn pop(&self, origin: &Authority) -> Option<IdleConnection> {

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use super::pool::MAX_ORIGINS;
+use super::pool::{MAX_IDLE_CONNECTIONS, MAX_ORIGINS};
 use super::*;
 use crate::net::byte_budget::FREE_BYTES;
 use crate::net::drain::Drain;
@@ -599,7 +599,7 @@ async fn idle_connections_are_kept_to_a_limited_number_of_origins() {
         let address = keep_answering().await;
         let request = post("http", address);
         client.exchange(request, 5 * SECOND).await.unwrap();
-        assert!((1..=MAX_ORIGINS).contains(&client.pool.origins()));
+        assert!((1..=MAX_ORIGINS).contains(&client.pool.idle_counts().len()));
     }
     tokio::time::pause();
     tokio::time::advance(5 * SECOND).await;
@@ -607,7 +607,36 @@ async fn idle_connections_are_kept_to_a_limited_number_of_origins() {
     let address = keep_answering().await;
     let request = post("http", address);
     client.exchange(request, 5 * SECOND).await.unwrap();
-    assert_eq!(client.pool.origins(), 1, "those that are too old make room");
+    assert_eq!(
+        client.pool.idle_counts(),
+        [1],
+        "those that are too old make room"
+    );
+}
+
+/// All requests of a crowd are in flight at once; afterwards only some of their connections are kept.
+#[tokio::test]
+async fn idle_connections_of_one_origin_are_limited() {
+    let crowd = MAX_IDLE_CONNECTIONS + 3;
+    let everybody = Arc::new(tokio::sync::Barrier::new(crowd));
+    let address = server(move |_, mut stream| {
+        let everybody = Arc::clone(&everybody);
+        async move {
+            request(&mut stream).await.unwrap();
+            everybody.wait().await;
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            assert_eq!(request(&mut stream).await, None);
+        }
+    })
+    .await;
+    let client = Arc::new(client());
+    let mut exchanges = tokio::task::JoinSet::new();
+    for _ in 0..crowd {
+        let client = Arc::clone(&client);
+        exchanges.spawn(async move { client.exchange(post("http", address), 60 * SECOND).await });
+    }
+    assert!(exchanges.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(client.pool.idle_counts(), [MAX_IDLE_CONNECTIONS]);
 }
 
 /// The provider closes, and the sidecar writes before it has seen it: no task of the client runs
