@@ -10,6 +10,7 @@ mod origin;
 pub(crate) mod prefixed_stream;
 pub(crate) mod request;
 pub(crate) mod response;
+mod run_to_end;
 pub(crate) mod timeout_stream;
 pub(crate) mod tunnel;
 
@@ -112,7 +113,7 @@ pub trait RequestHandler: Send + Sync + 'static {
     fn needs_peer_uid(&self) -> bool {
         true
     }
-    /// One request. Runs in a task of its own: a backend that hangs up does not cancel it; see
+    /// One request. It runs to its end: a backend that hangs up does not cancel it; see
     /// [`IncomingRequest::connection`].
     fn handle(&self, arrival: IncomingRequest) -> impl Future<Output = HandlerReply> + Send;
     /// Records a request that was rejected before the handler got it.

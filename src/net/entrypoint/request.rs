@@ -1,6 +1,6 @@
 //! One request: screened, classified (for the handler, a CONNECT, or for another host), its body
-//! read within the limits, and handled in a task that outlives a backend that hangs up, because
-//! an attempt that has started is finished and recorded.
+//! read within the limits, and handled to its end even if the backend hangs up, because an attempt
+//! that has started is finished and recorded.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use crate::net::entrypoint::connection::{ClientSlot, ConnectionContext, request_
 use crate::net::entrypoint::response::{
     Rejected, ResponseBody, handler_response, rejection_response,
 };
+use crate::net::entrypoint::run_to_end::{RunToEnd, WorkPanicked};
 use crate::net::entrypoint::{
     DeniedRequest, Entrypoint, EntrypointTarget, HostAdmission, IncomingRequest, ListenerShared,
     RequestHandler,
@@ -250,22 +251,22 @@ impl<C: RequestHandler> ListenerShared<C> {
         let guard = incoming.connection.track_request();
         let request_body = incoming.request.body.clone();
         let handler = Arc::clone(&self.handler);
-        // Owned by the drain, through its guard: the shutdown waits for it. The slot bounds how many there are: clients
-        // that leave before their response would start any number.
-        // Boxed: a task's future is copied about ten times, and this one is 10 KB.
-        let task = tokio::spawn(Box::pin(async move {
+        // Part of the connection's task until the client leaves. The drain's guard is in it, so the shutdown waits for
+        // it; so is the slot, which bounds how many there are: clients that leave before their response would start
+        // any number.
+        let work = RunToEnd::new(async move {
             let reply = handler.handle(incoming).await;
             drop((guard, slot));
             reply
-        }));
-        let panicked = |_| {
+        });
+        let panicked = |WorkPanicked| {
             Rejected::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 DenialReason::InternalError,
                 "internal error; the message may have been sent",
             )
         };
-        task.await
+        work.await
             .map(|reply| handler_response(reply, request_body))
             .map_err(panicked)
     }

@@ -22,6 +22,7 @@ use crate::net::resolver::{ResolveError, Resolver};
 use crate::net::server::Stream;
 use crate::net::settings::UpstreamSettings;
 use crate::net::upstream::ClientError;
+use crate::net::upstream::driver::Driver;
 use crate::net::upstream::pool::{DEFAULT_IDLE_TIME, UpstreamConnection};
 use crate::net::upstream::watched_stream::{CloseEvidence, WatchedStream};
 use crate::reply_parser::handshake;
@@ -273,11 +274,9 @@ async fn http_handshake<S: Stream>(
             format!("{origin} closed the connection at once"),
         )
     })?;
-    // Owned by its sender: it ends when the pool or the exchange drops that. The sender gets its error.
-    let connection = http.connection;
-    tokio::spawn(async move { connection.await.ok() });
     Ok(UpstreamConnection {
         sender: http.sender,
+        driver: Driver::new(http.connection),
         counts,
         evidence,
         reply_mark: http.mark,

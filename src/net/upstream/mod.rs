@@ -4,6 +4,7 @@
 
 mod connectivity;
 mod dial;
+mod driver;
 mod pool;
 mod watched_stream;
 
@@ -239,7 +240,8 @@ impl UpstreamClient {
             }
             let before = connection.start_request();
             let request = request.clone();
-            let sent = timeout_at(deadline, connection.sender.try_send_request(request)).await;
+            let sending = timeout_at(deadline, connection.sender.try_send_request(request));
+            let sent = connection.driver.drive(sending).await;
             let untouched = connection.is_untouched_since(before);
             match sent {
                 Ok(Ok(response)) => {
@@ -347,7 +349,8 @@ impl UpstreamClient {
         if is_compressed(&head.headers) {
             return Err(self.lost_body_error(&LostBody::Compressed, &origin, head));
         }
-        match self.collect_reply(body, deadline).await {
+        let collecting = self.collect_reply(body, deadline);
+        match connection.driver.drive(collecting).await {
             Ok(body) => {
                 connection.note_keep_alive(&head.headers);
                 self.pool.put(origin, connection);

@@ -2,17 +2,18 @@
 //! after 5 s, and a request written to a closing connection is in doubt.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::net::authority::Authority;
 use crate::net::byte_counters::ByteCounts;
+use crate::net::upstream::driver::Driver;
 use crate::net::upstream::watched_stream::CloseEvidence;
 use crate::reply_parser::ReplyMark;
 
@@ -24,6 +25,8 @@ const MAX_IDLE_TIME: Duration = Duration::from_mins(1);
 const IDLE_MARGIN: Duration = Duration::from_secs(1);
 /// More than a provider needs at once again; further connections are closed.
 pub(super) const MAX_IDLE_CONNECTIONS: usize = 32;
+/// How often idle connections are looked at: one that the provider has closed, or whose time is over, is closed.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// The most origins with idle connections. In observe mode the backend names the host.
 pub(super) const MAX_ORIGINS: usize = 64;
 
@@ -31,6 +34,7 @@ pub(super) const MAX_ORIGINS: usize = 64;
 #[derive(Debug)]
 pub(super) struct UpstreamConnection {
     pub(super) sender: SendRequest<Full<Bytes>>,
+    pub(super) driver: Driver,
     pub(super) counts: ByteCounts,
     pub(super) evidence: CloseEvidence,
     pub(super) reply_mark: ReplyMark,
@@ -103,75 +107,119 @@ struct IdleConnection {
 }
 
 impl IdleConnection {
-    fn is_fresh(&self, max_age: Duration) -> bool {
-        self.idle_since.elapsed() < self.connection.max_idle_time
-            && self.connection.opened_at.elapsed() < max_age
+    /// Whether it may get another request, as far as its age and the provider's last word say.
+    fn is_usable(&mut self, now: Instant, max_age: Duration) -> bool {
+        let connection = &mut self.connection;
+        if now - self.idle_since >= connection.max_idle_time
+            || now - connection.opened_at >= max_age
+        {
+            return false;
+        }
+        connection.driver.look();
+        !connection.sender.is_closed()
     }
 }
 
+/// The idle connections of one client. A task closes those that nobody takes in time.
 #[derive(Debug)]
 pub(super) struct ConnectionPool {
-    idle: Mutex<BTreeMap<Authority, Vec<IdleConnection>>>,
+    idle: Arc<Mutex<IdleConnections>>,
     max_age: Duration,
+}
+
+#[derive(Debug, Default)]
+struct IdleConnections {
+    by_origin: BTreeMap<Authority, Vec<IdleConnection>>,
+    is_swept: bool,
 }
 
 impl ConnectionPool {
     /// A pool whose connections get no request when they are older than `max_age`.
     pub(super) fn new(max_age: Duration) -> Self {
         Self {
-            idle: Mutex::default(),
+            idle: Arc::default(),
             max_age,
         }
     }
 
-    /// Takes the most recently used one that is still open; closes those that are too old.
+    /// Takes the most recently used one that is still open; closes those that are not, or that are too old.
     pub(super) async fn take(&self, origin: &Authority) -> Option<UpstreamConnection> {
         loop {
-            let mut idle = self.pop(origin)?;
-            if idle.is_fresh(self.max_age) && idle.connection.sender.ready().await.is_ok() {
+            let mut idle = self.lock().by_origin.get_mut(origin)?.pop()?;
+            if !idle.is_usable(Instant::now(), self.max_age) {
+                continue;
+            }
+            let UpstreamConnection { sender, driver, .. } = &mut idle.connection;
+            if sender.is_ready() || driver.drive(sender.ready()).await.is_ok() {
                 return Some(idle.connection);
             }
         }
     }
 
     pub(super) fn put(&self, origin: Authority, mut connection: UpstreamConnection) {
-        if connection.sender.is_closed() {
+        connection.is_reused = true;
+        let idle_since = Instant::now();
+        let mut newest = IdleConnection {
+            connection,
+            idle_since,
+        };
+        if !newest.is_usable(idle_since, self.max_age) {
             return;
         }
-        connection.is_reused = true;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() >= MAX_ORIGINS && !idle.contains_key(&origin) {
-            idle.retain(|_, kept| {
-                kept.retain(|idle| idle.is_fresh(self.max_age));
-                !kept.is_empty()
-            });
-            if idle.len() >= MAX_ORIGINS {
-                return;
-            }
+        let mut idle = self.lock();
+        if !idle.has_room(&origin) {
+            idle.remove_unusable(idle_since, self.max_age);
         }
-        let kept = idle.entry(origin).or_default();
-        kept.retain(|idle| idle.is_fresh(self.max_age));
-        if kept.len() < MAX_IDLE_CONNECTIONS {
-            kept.push(IdleConnection {
-                connection,
-                idle_since: Instant::now(),
-            });
+        if !idle.has_room(&origin) {
+            return;
+        }
+        idle.by_origin.entry(origin).or_default().push(newest);
+        if !idle.is_swept {
+            idle.is_swept = true;
+            // Ends with the last idle connection, or with the pool.
+            tokio::spawn(sweep(Arc::downgrade(&self.idle), self.max_age));
         }
     }
 
     /// How many idle connections each origin has.
     #[cfg(test)]
     pub(super) fn idle_counts(&self) -> Vec<usize> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.values().map(Vec::len).collect()
+        self.lock().by_origin.values().map(Vec::len).collect()
     }
 
-    fn pop(&self, origin: &Authority) -> Option<IdleConnection> {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_mut(origin)?
-            .pop()
+    fn lock(&self) -> MutexGuard<'_, IdleConnections> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl IdleConnections {
+    fn has_room(&self, origin: &Authority) -> bool {
+        self.by_origin
+            .get(origin)
+            .map_or(self.by_origin.len() < MAX_ORIGINS, |kept| {
+                kept.len() < MAX_IDLE_CONNECTIONS
+            })
+    }
+
+    fn remove_unusable(&mut self, now: Instant, max_age: Duration) {
+        self.by_origin.retain(|_, kept| {
+            kept.retain_mut(|idle| idle.is_usable(now, max_age));
+            !kept.is_empty()
+        });
+    }
+}
+
+/// Closes what cannot be used any more, while there are idle connections.
+async fn sweep(pool: Weak<Mutex<IdleConnections>>, max_age: Duration) {
+    loop {
+        sleep(SWEEP_INTERVAL).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let mut idle = pool.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.remove_unusable(Instant::now(), max_age);
+        if idle.by_origin.is_empty() {
+            idle.is_swept = false;
+            return;
+        }
     }
 }
 

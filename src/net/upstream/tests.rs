@@ -11,6 +11,7 @@ use rustls_pki_types::PrivateKeyDer;
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -69,6 +70,12 @@ async fn answer_all(stream: &mut TcpStream, sender: impl Fn(String)) {
         sender(text);
         stream.write_all(OK.as_bytes()).await.unwrap();
     }
+}
+
+/// The same; tells when the other side has closed.
+async fn answer_until_closed(mut stream: TcpStream, closed: UnboundedSender<()>) {
+    answer_all(&mut stream, |_| {}).await;
+    closed.send(()).unwrap();
 }
 
 /// Writes megabytes until the other side closes; returns how many.
@@ -589,6 +596,21 @@ async fn a_connection_idle_for_too_long_is_not_reused() {
         (received.recv().await, received.recv().await),
         (Some(0), Some(1))
     );
+}
+
+/// Nobody uses it meanwhile: a task closes it.
+#[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed_in_time() {
+    let (closed, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let address = server(move |_, stream| answer_until_closed(stream, closed.clone())).await;
+    let client = client();
+    for _ in 0..2 {
+        client
+            .exchange(post("http", address), SECOND)
+            .await
+            .unwrap();
+        ends.recv().await.unwrap();
+    }
 }
 
 /// In observe mode the backend names the hosts.
