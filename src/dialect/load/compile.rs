@@ -233,15 +233,7 @@ fn flatten_fields(
         toml::Value::String(text) => {
             let text = Spanned::new(value.span(), text.clone());
             let template = template_in(place, &text, sink);
-            out.extend(template.map(|template| {
-                FieldMapping {
-                    path: path.clone(),
-                    value: template
-                        .as_constant()
-                        .map(|text| FieldValue::Constant(text.into()))
-                        .unwrap_or(FieldValue::Template(template)),
-                }
-            }));
+            out.extend(template.map(|template| mapped_template(path, template)));
         }
         other @ (toml::Value::Integer(_)
         | toml::Value::Float(_)
@@ -252,6 +244,15 @@ fn flatten_fields(
             path: path.clone(),
             value: FieldValue::Constant(to_json(other)),
         }),
+    }
+}
+
+fn mapped_template(path: &JsonPath, template: StringTemplate) -> FieldMapping {
+    let constant = template.as_constant();
+    let constant = constant.map(|text| FieldValue::Constant(text.into()));
+    FieldMapping {
+        path: path.clone(),
+        value: constant.unwrap_or(FieldValue::Template(template)),
     }
 }
 

@@ -330,12 +330,12 @@ fn edit_parts(bytes: &Bytes, boundary: &str, edits: &[Edit<'_>]) -> Option<Bytes
 fn edit_json(bytes: &Bytes, edits: &[Edit<'_>], scope: &Scope<'_>) -> Option<Bytes> {
     let edited = JsonText::read(bytes).ok()?;
     edited
-        .and_then(|json| replace_values(bytes, &json, edits))
+        .and_then(|json| replace_values(&json, edits))
         .or_else(|| edit_tree(bytes, edits, scope))
 }
 
 /// The edits as replaced values; none if one of them adds or removes something.
-fn replace_values(bytes: &Bytes, json: &JsonText, edits: &[Edit<'_>]) -> Option<Bytes> {
+fn replace_values(json: &JsonText, edits: &[Edit<'_>]) -> Option<Bytes> {
     let root = json.root();
     let mut replaced = Vec::new();
     for edit in edits {
@@ -446,7 +446,7 @@ mod tests {
             let edits: Vec<Edit<'_>> = edits.iter().map(|(path, value, add)| edit(path, value.clone(), *add)).collect();
             let json = JsonText::read(&bytes).unwrap().unwrap();
             let scope = Scope::default();
-            if let Some(replaced) = replace_values(&bytes, &json, &edits) {
+            if let Some(replaced) = replace_values(&json, &edits) {
                 let edited = edit_tree(&bytes, &edits, &scope).unwrap();
                 prop_assert_eq!(body::parse_json(&replaced).unwrap(), body::parse_json(&edited).unwrap());
             }

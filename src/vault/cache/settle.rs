@@ -86,9 +86,8 @@ pub(super) fn usable_entry(
             problem,
         });
         usable.warnings.extend(warning);
-        usable
-            .fields
-            .insert(field.clone(), SecretString::from(text));
+        let text = SecretString::from(text);
+        usable.fields.insert(field.clone(), text);
     }
     Ok(usable)
 }
