@@ -4,6 +4,7 @@
 //! RFC 5280 constrains each kind of name by itself, so a kind without a constraint is open. OpenSSL does not
 //! match an e-mail address with an excluded "everything", so e-mail addresses and URIs are closed by
 //! permitting one reserved host. rcgen has no constraint for URIs; the extension is written here.
+//! A CA that may vouch for servers alone is one more limit: no server takes its certificate for a client's.
 
 use rcgen::CustomExtension;
 use x509_parser::certificate::X509Certificate;
@@ -31,7 +32,7 @@ pub struct CaConstraints {
     permitted: Vec<String>,
     /// `.host` for the sub-domains alone.
     excluded: Vec<String>,
-    /// The kinds of names that have no constraint; none in a CA of this release.
+    /// The kinds of names and certificates that have no constraint; none in a CA of this release.
     open_kinds: Vec<&'static str>,
 }
 
@@ -60,10 +61,14 @@ impl CaConstraints {
         let found = certificate.name_constraints().ok().flatten()?;
         let names = found.value;
         let permitted = dns_names(permitted_names(names));
+        let mut open_kinds = open_kinds(names);
+        if !is_for_servers_alone(certificate) {
+            open_kinds.push("client certificates");
+        }
         (found.critical && !permitted.is_empty()).then(|| Self {
             permitted,
             excluded: dns_names(excluded_names(names)),
-            open_kinds: open_kinds(names),
+            open_kinds,
         })
     }
 
@@ -209,6 +214,15 @@ fn open_kinds(names: &NameConstraints<'_>) -> Vec<&'static str> {
     ];
     let open = kinds.into_iter().filter(|(_, is_closed)| !is_closed);
     open.map(|(kind, _)| kind).collect()
+}
+
+/// Whether the certificate's extended key usage is that of servers. OpenSSL holds whatever a CA issues to it.
+fn is_for_servers_alone(certificate: &X509Certificate<'_>) -> bool {
+    let usage = certificate.extended_key_usage().ok().flatten();
+    usage.is_some_and(|usage| {
+        let usage = usage.value;
+        usage.server_auth && !usage.any && !usage.client_auth
+    })
 }
 
 /// Whether a CA can be limited to `host`: a name with a dot, no address, no wildcard.

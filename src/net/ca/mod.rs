@@ -189,6 +189,7 @@ pub fn create(
     params.distinguished_name = common_name("sms-sidecar local CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.custom_extensions = vec![constraints.extension()];
     params.not_before = (now - BACKDATE).into();
     params.not_after = (now + lifetime).into();

@@ -180,6 +180,20 @@ fn node_accepts_it_for_its_hosts_only() {
     }
 }
 
+/// A server that trusts the CA, and asks its clients for certificates, must not take one that the CA's key signed.
+#[test]
+fn openssl_accepts_no_client_certificate() {
+    let (folder, settings, ca) = made(&HOSTS);
+    let leaf = RogueLeaf::sign(&ca, &[dns("api.one.test")]);
+    let as_client = ["-purpose", "sslclient", "-CAfile", "ca.pem", "rogue.pem"];
+    let verify = [["verify"].as_slice(), &as_client].concat();
+    assert_eq!(openssl_verifies(&folder, &leaf), Ok(()));
+    let error = openssl(&folder, &verify).unwrap_err();
+    assert!(error.contains("unsuitable certificate purpose"), "{error}");
+    make_broad(&settings);
+    assert_eq!(openssl(&folder, &verify), Ok(()), "an older CA did");
+}
+
 #[test]
 fn openssl_shows_every_constraint() {
     let (folder, _, _) = made(&HOSTS);
@@ -196,6 +210,7 @@ fn openssl_shows_every_constraint() {
         "IP:0.0.0.0/0.0.0.0",
         "pathlen:0",
         "Basic Constraints: critical",
+        "TLS Web Server Authentication",
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
@@ -234,6 +249,7 @@ fn a_broad_ca_works_is_named_and_is_narrowed_with_the_same_key() {
         [
             "e-mail addresses",
             "URIs",
+            "client certificates",
             "sub-domains of api.one.test, x.open.test"
         ]
     );
