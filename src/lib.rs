@@ -50,8 +50,9 @@
 //!    which rejects what no honest client sends and removes hop-by-hop headers. CONNECT to a
 //!    provider's host is terminated with a certificate of `src/net/ca/mod.rs`; to any other host it
 //!    is a tunnel (`src/net/entrypoint/tunnel.rs`).
-//! 3. `src/proxy/mod.rs` gets the whole request, in its own task, so that a backend that hangs up
-//!    does not abort a send in flight. `src/proxy/authz.rs` identifies the caller.
+//! 3. `src/proxy/mod.rs` gets the whole request. It is part of the connection's task; if the backend hangs
+//!    up, it goes on in a task of its own (`src/net/entrypoint/run_to_end.rs`), so that a send in flight
+//!    is not aborted. `src/proxy/authz.rs` identifies the caller.
 //! 4. `src/proxy/snapshot.rs` finds the providers that the address can mean, and
 //!    `src/dialect/request/recognise.rs` the dialect and the operation. An operation that the
 //!    dialect does not name is denied; a login and a query for an id of ours are answered here, other
