@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
 use crate::dialect::{Dialect, LoginToken, Reply};
 use crate::parse_limit::read_json;
@@ -25,6 +26,9 @@ pub(crate) struct CachedRedactor {
 
 /// Searching a shorter body takes about a millisecond at most.
 const MAX_INLINE_BYTES: usize = 16 << 10;
+/// How many long bodies are searched at once: a search takes many times the memory of its body.
+static SEARCHES: Semaphore = Semaphore::const_new(2);
+
 /// Takes the place of a body that could not be searched.
 const UNSEARCHED: &[u8] =
     b"*** (the sidecar removed this reply: its encodings take too much work to search it for \
@@ -77,7 +81,14 @@ impl Redactor {
         }
         let status = reply.status;
         let redactor = self.clone();
-        let redacted = tokio::task::spawn_blocking(move || redactor.redact_reply(reply)).await;
+        // Held by the search itself. Nobody closes the semaphore.
+        let permit = SEARCHES.acquire().await.ok();
+        let search = move || {
+            let redacted = redactor.redact_reply(reply);
+            drop(permit);
+            redacted
+        };
+        let redacted = tokio::task::spawn_blocking(search).await;
         // The search ended without a result: nothing of the reply is shown.
         redacted.unwrap_or_else(|_| Reply {
             status,
