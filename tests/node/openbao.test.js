@@ -35,7 +35,7 @@ async function house(t, { login, vault = {}, before = () => {}, ...more } = {}) 
     assert.equal(answer.status, 200, `${answer.body} ${home.proxy.output.slice(-3_000)}`);
     delivered(answer, 'playmobile');
   };
-  home.reads = (result) => home.proxy.metric('vault_reads_total', { vault: 'local', result });
+  home.reads = async (result) => await home.proxy.metric('vault_reads_total', { vault: 'local', result }) ?? 0;
   return home;
 }
 

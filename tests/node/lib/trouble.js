@@ -8,7 +8,8 @@ const CANARIES = /canary|the-new-one/;
 
 /** Waits until `result` is counted once more. */
 export async function counted(proxy, result) {
-  const count = () => proxy.metric('vault_reads_total', { vault: 'local', result });
+  // The series begins with its first count.
+  const count = async () => await proxy.metric('vault_reads_total', { vault: 'local', result }) ?? 0;
   const before = await count();
   await eventually(async () => await count() > before, 30_000);
 }
