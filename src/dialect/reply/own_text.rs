@@ -104,10 +104,9 @@ const ORDINARY_WORDS: [&str; 75] = [
     "только",
 ];
 
-/// What of a message must not be shown.
+/// What of a message must not be shown. Making it costs more than searching the words of most errors.
 pub(crate) struct OwnText {
     finders: Vec<Finder>,
-    words: BTreeSet<String>,
     is_too_long: bool,
 }
 
@@ -121,7 +120,6 @@ impl OwnText {
         if text.chars().nth(MAX_TEXT_CHARS).is_some() {
             return Self {
                 finders: Vec::new(),
-                words: BTreeSet::new(),
                 is_too_long: true,
             };
         }
@@ -133,15 +131,14 @@ impl OwnText {
             digits.extend(digit_needles(&form));
             words.extend(code_words(&form));
         }
-        letters.extend(words.iter().map(|word| Needle {
-            text: word.clone(),
+        letters.extend(words.into_iter().map(|text| Needle {
+            text,
             rule: MatchRule::WholeWord,
         }));
         let letters = Finder::new(letters, Compared::LettersAndDigits);
         let digits = Finder::new(digits, Compared::Digits);
         Self {
             finders: letters.into_iter().chain(digits).collect(),
-            words,
             is_too_long: false,
         }
     }
@@ -160,12 +157,16 @@ impl OwnText {
             Err(_) => "***".to_owned(),
         }
     }
+}
 
-    /// Whether this is a word of the text that can be a code.
-    pub(crate) fn has_code(&self, word: &str) -> bool {
-        let word = Compared::LettersAndDigits.text(word);
-        word.chars().count() >= MIN_WORD_CHARS && self.words.contains(&word)
-    }
+/// Whether a service's code is a word of the text that can be a code.
+pub(crate) fn has_code(text: &str, code: &str) -> bool {
+    let code = Compared::LettersAndDigits.text(code);
+    code.chars().count() >= MIN_WORD_CHARS
+        && text.chars().nth(MAX_TEXT_CHARS).is_none()
+        && decoded_forms(text)
+            .into_iter()
+            .any(|form| code_words(&form).any(|word| word == code))
 }
 
 /// Every run of the text, or the whole text if it is shorter than one.

@@ -1,6 +1,7 @@
 //! A reply as the classification reads it: parsed once, and the wait that its headers ask for.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -8,7 +9,7 @@ use http::header::{DATE, RETRY_AFTER};
 use serde_json::Value;
 
 use crate::dialect::Reply;
-use crate::dialect::reply::own_text::OwnText;
+use crate::dialect::reply::own_text::{self, OwnText};
 use crate::dialect::reply::sanitize;
 use crate::dialect::wire::body;
 use crate::parse_limit::ParseLimit;
@@ -25,6 +26,8 @@ pub(crate) struct ParsedReply<'r> {
     pub(super) headers: &'r HeaderMap,
     /// The message that was sent; none: the request was none.
     message: Option<&'r Message>,
+    /// What of it is not shown; made when the service first says something.
+    own_text: OnceLock<OwnText>,
 }
 
 impl<'r> ParsedReply<'r> {
@@ -41,6 +44,7 @@ impl<'r> ParsedReply<'r> {
             text,
             headers: &reply.headers,
             message: None,
+            own_text: OnceLock::new(),
         }
     }
 
@@ -65,14 +69,17 @@ impl<'r> ParsedReply<'r> {
     pub(super) fn shown(&self, words: &str) -> String {
         match self.message {
             None => sanitize::sanitize(words),
-            Some(message) => sanitize::sanitize(&OwnText::of(message).conceal(words)),
+            Some(message) => {
+                let own_text = self.own_text.get_or_init(|| OwnText::of(message));
+                sanitize::sanitize(&own_text.conceal(words))
+            }
         }
     }
 
     /// Whether a service's code is a word of the text.
     pub(super) fn is_own_code(&self, code: &str) -> bool {
         self.message
-            .is_some_and(|message| OwnText::of(message).has_code(code))
+            .is_some_and(|message| own_text::has_code(message.text.expose(), code))
     }
 
     pub(super) fn is_success(&self) -> bool {

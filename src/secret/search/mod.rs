@@ -111,6 +111,8 @@ impl Finder {
         needles.dedup();
         let automaton = NFA::builder()
             .match_kind(MatchKind::Standard)
+            // The search goes through the states itself.
+            .prefilter(false)
             .build(needles.iter().map(|needle| needle.text.as_bytes()))
             .ok()?;
         let literals = needles
