@@ -124,7 +124,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        for pid in self.pids().into_iter().rev() {
+        // Parents first: they would start their children again.
+        for pid in self.pids() {
             let kill = Command::new("kill")
                 .args(["-KILL", &pid.to_string()])
                 .status();
