@@ -14,6 +14,7 @@
 //! | 0 | [`clock`] | time and randomness as parameters |
 //! | 0 | [`problem`] | a problem in a file, shown with line and caret |
 //! | 0 | `file_error` | what the system's error says about a file, in words |
+//! | 0 | `forward_write` | the writing half of a stream that looks only at what is read |
 //! | 0 | [`harden`] | no core dumps; a panic hook that prints no payload |
 //! | 0 | [`parse_limit`] | how deep, and of how many values, what is parsed may be |
 //! | 0 | `node` | which releases of Node and axios do what with proxy variables |
@@ -138,6 +139,7 @@ pub mod diagnosis;
 pub mod dialect;
 pub mod doctor;
 mod file_error;
+mod forward_write;
 pub mod harden;
 pub mod net;
 mod node;

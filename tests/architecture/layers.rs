@@ -14,6 +14,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
         "clock",
         "problem",
         "file_error",
+        "forward_write",
         "harden",
         "parse_limit",
         "node",
