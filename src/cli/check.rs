@@ -4,7 +4,7 @@ mod running;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, bail};
 use serde_json::json;
@@ -127,18 +127,12 @@ fn check_config(file: &Path, vault: bool) -> anyhow::Result<ProblemReport> {
 
 /// The problems of the credentials; no value is quoted.
 async fn check_credentials(loaded: &Config) -> Vec<Problem> {
-    let noticed: Arc<Mutex<Vec<String>>> = Arc::default();
-    let notes = Arc::clone(&noticed);
-    let credential_cache = CredentialCache::new(
-        &loaded.vault,
-        Arc::new(SystemClock::start()),
-        Box::new(move |event| record_warnings(&notes, &event)),
-    );
+    let (credential_cache, warnings) = warning_cache(loaded);
     let mut problems = Vec::new();
     for provider in &loaded.proxy.providers {
         problems.extend(check_credential(loaded, &credential_cache, provider).await);
         let key = ConfigKey::Credential(provider.id.as_str().to_owned());
-        let notes = std::mem::take(&mut *noticed.lock().unwrap_or_else(PoisonError::into_inner));
+        let notes = warnings.take();
         problems.extend(notes.into_iter().map(|what| loaded.warning(&key, what)));
     }
     for caller in &loaded.proxy.callers {
@@ -166,13 +160,7 @@ async fn check_webhook(loaded: &Config, credential_cache: &CredentialCache) -> O
 /// The credentials in files that need no key, as warnings: without `--vault` they are not a condition of the start. An
 /// entry that cannot be read here may be readable for the sidecar's user.
 async fn check_plain_credentials(loaded: &Config) -> Vec<Problem> {
-    let noticed: Arc<Mutex<Vec<String>>> = Arc::default();
-    let notes = Arc::clone(&noticed);
-    let credential_cache = CredentialCache::new(
-        &loaded.vault,
-        Arc::new(SystemClock::start()),
-        Box::new(move |event| record_warnings(&notes, &event)),
-    );
+    let (credential_cache, warnings) = warning_cache(loaded);
     let mut problems = Vec::new();
     for provider in &loaded.proxy.providers {
         let Some(reference) = &provider.credential else {
@@ -193,7 +181,7 @@ async fn check_plain_credentials(loaded: &Config) -> Vec<Problem> {
             Err(error) if error.is_about_entry() => vec![error.to_string()],
             Err(_) => Vec::new(),
         };
-        let notes = std::mem::take(&mut *noticed.lock().unwrap_or_else(PoisonError::into_inner));
+        let notes = warnings.take();
         let all = notes.into_iter().chain(found);
         problems.extend(all.map(|what| loaded.warning(&key, what)));
     }
@@ -248,21 +236,43 @@ fn credential_text(provider: &Provider, wrong: &CredentialProblem) -> String {
     )
 }
 
-/// Keeps the warnings of the vault about an entry.
-fn record_warnings(notes: &Mutex<Vec<String>>, event: &ReadEvent<'_>) {
-    let ReadOutcome::New(_, warnings) = &event.outcome else {
-        return;
-    };
-    let messages = warnings.iter().map(|warning| {
-        format!(
-            "vault `{}`, field `{}`: {}",
-            event.vault, warning.field, warning.problem
-        )
-    });
-    notes
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .extend(messages);
+/// What the vaults warn of while a cache reads them; clones share it.
+#[derive(Clone, Default)]
+struct VaultWarnings(Arc<Mutex<Vec<String>>>);
+
+impl VaultWarnings {
+    fn record(&self, event: &ReadEvent<'_>) {
+        let ReadOutcome::New(_, warnings) = &event.outcome else {
+            return;
+        };
+        let messages = warnings.iter().map(|warning| {
+            format!(
+                "vault `{}`, field `{}`: {}",
+                event.vault, warning.field, warning.problem
+            )
+        });
+        self.lock().extend(messages);
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A cache for the vaults of a config, and what they warn of.
+fn warning_cache(loaded: &Config) -> (CredentialCache, VaultWarnings) {
+    let warnings = VaultWarnings::default();
+    let recorded = warnings.clone();
+    let cache = CredentialCache::new(
+        &loaded.vault,
+        Arc::new(SystemClock::start()),
+        Box::new(move |event| recorded.record(&event)),
+    );
+    (cache, warnings)
 }
 
 #[cfg(test)]
