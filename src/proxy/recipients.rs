@@ -20,7 +20,7 @@ pub(super) struct RoutedSend<'a> {
 
 /// Why a send with such recipients is not delivered.
 pub(super) enum RecipientError {
-    /// A recipient is no phone number, or has no country code and cannot get one.
+    /// A recipient is not a phone number, or lacks a country code that cannot be added.
     Recipient {
         fault: Box<RecipientFault>,
         route: Option<String>,
@@ -132,7 +132,7 @@ fn is_completed(decoded: &DecodedRequest, forms: &[RecipientForm]) -> bool {
         && decoded.recipients.iter().zip(forms).all(has_form)
 }
 
-/// The numbers that select the route, in the country of that route; none if one of them is no phone number.
+/// The numbers that select the route, read in the country of that route; none if one of them is not a phone number.
 fn recipients_in(decoded: &DecodedRequest, plan: Option<&NumberingPlan>) -> Vec<Msisdn> {
     let number = |text: &str| match plan.map(|plan| plan.read(text)) {
         Some(NumberReading::National(number)) => Some(number),

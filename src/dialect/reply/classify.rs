@@ -434,8 +434,8 @@ pub(crate) fn classify_by_status(parsed: &ParsedReply<'_>) -> Classification {
     }
 }
 
-/// Classifies a reply without its body: a 401 or 403 is about the account, whatever its body says. None for another
-/// status, which proves nothing without its body. `detail`: why there is no body.
+/// Classifies a reply whose body could not be read, for the reason in `detail`. A 401 or 403 is about the account,
+/// whatever its body says; any other status proves nothing by itself: none.
 pub fn classify_without_body(head: &Reply, detail: &str) -> Option<Classification> {
     let mut denial = classify_bare_denial(&ParsedReply::parse(head))?;
     denial.provider_message = Some(match denial.provider_message {

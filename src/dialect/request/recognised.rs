@@ -30,7 +30,7 @@ pub enum Recognition {
     Unrecognised,
 }
 
-/// A request that is no operation of its dialect.
+/// A request to a dialect that is not one of its operations.
 #[derive(Clone, Debug)]
 pub struct UnlistedRequest {
     /// The dialect.

@@ -118,9 +118,9 @@ fn read_form(body: &[u8]) -> Result<(Value, bool), RequestReadError> {
 /// The values of a body.
 #[derive(Clone, Debug)]
 pub(crate) enum BodyTree {
-    /// As a tree.
+    /// Parsed into a tree.
     Made(Value),
-    /// Where they stand in the JSON.
+    /// As spans of the JSON text.
     Json(JsonText),
 }
 
@@ -155,7 +155,7 @@ impl BodyTree {
         }
     }
 
-    /// The names and the texts of the fields; none if it is no object.
+    /// The names and texts of the fields; none if the body is not an object.
     pub(crate) fn fields(&self) -> Option<Vec<(String, String)>> {
         match self {
             Self::Made(tree) => field_texts(tree),

@@ -1,5 +1,5 @@
-//! A JSON body as a flat list of its values, each a span of the body's own text. Reading it makes nothing of what nobody
-//! asks for, and an edit leaves every other byte as the backend wrote it. Only plain JSON becomes such a list; what needs
+//! A JSON body as a flat list of its values, each a span of the body's own text. A value that nobody asks for is never
+//! copied, and an edit leaves every other byte as the backend wrote it. Only plain JSON becomes such a list; what needs
 //! a closer look (a name with an escape, or twice in one object) is read as a tree, as is everything that is not valid.
 
 use std::ops::Range;
@@ -130,7 +130,7 @@ impl TextRange {
 }
 
 impl<'t> JsonValue<'t> {
-    /// Where it stands in the text.
+    /// Its byte range in the text.
     pub(crate) fn span(self) -> Range<usize> {
         self.spans().map_or(0..0, |value| value.span.range())
     }

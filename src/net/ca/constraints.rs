@@ -4,7 +4,7 @@
 //! RFC 5280 constrains each kind of name by itself, so a kind without a constraint is open. OpenSSL does not
 //! match an e-mail address with an excluded "everything", so e-mail addresses and URIs are closed by
 //! permitting one reserved host. rcgen has no constraint for URIs; the extension is written here.
-//! A CA that may vouch for servers alone is one more limit: no server takes its certificate for a client's.
+//! The extended key usage of servers is one more limit: a server on OpenSSL takes no client certificate from the CA.
 
 use rcgen::CustomExtension;
 use x509_parser::certificate::X509Certificate;
@@ -62,7 +62,7 @@ impl CaConstraints {
         let names = found.value;
         let permitted = dns_names(permitted_names(names));
         let mut open_kinds = open_kinds(names);
-        if !is_for_servers_alone(certificate) {
+        if may_sign_clients(certificate) {
             open_kinds.push("client certificates");
         }
         (found.critical && !permitted.is_empty()).then(|| Self {
@@ -216,13 +216,10 @@ fn open_kinds(names: &NameConstraints<'_>) -> Vec<&'static str> {
     open.map(|(kind, _)| kind).collect()
 }
 
-/// Whether the certificate's extended key usage is that of servers. OpenSSL holds whatever a CA issues to it.
-fn is_for_servers_alone(certificate: &X509Certificate<'_>) -> bool {
+/// Whether the extended key usage lets clients have a certificate of this CA. OpenSSL compares it; rustls does not.
+fn may_sign_clients(certificate: &X509Certificate<'_>) -> bool {
     let usage = certificate.extended_key_usage().ok().flatten();
-    usage.is_some_and(|usage| {
-        let usage = usage.value;
-        usage.server_auth && !usage.any && !usage.client_auth
-    })
+    usage.is_none_or(|usage| usage.value.any || usage.value.client_auth)
 }
 
 /// Whether a CA can be limited to `host`: a name with a dot, no address, no wildcard.

@@ -1,5 +1,5 @@
-//! The work of a connection: it writes the request and reads the reply. Whoever uses the connection does it, so that
-//! a request needs no second task; in between, a look at it tells whether the provider has closed the connection.
+//! Drives a connection: writes the request and reads the reply. Whoever uses the connection polls its driver, so that a
+//! request needs no second task; while it is idle, one poll tells whether the provider has closed it.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -10,7 +10,7 @@ type ConnectionWork = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The work of one connection.
 pub(super) struct Driver {
-    /// None after its end. What went wrong is told to who sent the request.
+    /// None once the connection is closed. Whoever sent the request gets the error.
     work: Option<ConnectionWork>,
 }
 

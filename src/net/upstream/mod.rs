@@ -66,7 +66,7 @@ pub enum ExchangeError {
 }
 
 impl ExchangeError {
-    /// Why there is no readable reply.
+    /// Why no reply could be read.
     pub fn cause(&self) -> Cause {
         let (Self::Unsent { cause, .. }
         | Self::Unknown { cause, .. }
