@@ -26,7 +26,7 @@ fn what_is_written_is_read() {
     assert_eq!(read(&body.into(), &boundary), Ok((tree, true)));
 }
 
-/// What clients write, from their sources.
+/// What clients write, from their sources: the versions that were run are below.
 #[test]
 fn every_real_client_is_read() {
     for (client, headers, name) in [
@@ -79,6 +79,93 @@ fn every_real_client_is_read() {
         "\r\n--b\r\nContent-Disposition: form-data; name=\"to\"\r\n\r\n1\r\n--b--\r\n\r\n",
     ] {
         assert_eq!(read_text(body), Ok(json!({"to": "1"})), "{body:?}");
+    }
+}
+
+/// What these clients wrote when they were run: their content type, what they write around a part, and
+/// how the body ends. Text with a line break, because some of them write it anew.
+#[test]
+fn the_bytes_of_real_clients_are_read() {
+    const TEXT: &str = "\r\nContent-Type: text/plain; charset=utf-8\r\n";
+    for (client, content_type, first, end, text) in [
+        (
+            "axios 1.21, superagent 10, form-data 4.0 and 2.3",
+            "multipart/form-data; boundary=--------------------------cfc6d311189d78736330bf5a",
+            "\r\n",
+            "\r\n",
+            "Код 1\n&",
+        ),
+        (
+            "node-fetch 2 and 3 with form-data",
+            "multipart/form-data;boundary=--------------------------9d6632067469c134849bb37f",
+            "\r\n",
+            "\r\n",
+            "Код 1\n&",
+        ),
+        (
+            "axios 1.21 with Node's FormData",
+            "multipart/form-data; boundary=axios-1.21.1-boundary-xXzoOsud0Y5oQSMGeWXagsxUa",
+            "\r\n",
+            "\r\n",
+            "Код 1\r\n&",
+        ),
+        (
+            "Node 20's fetch, undici 6 and 7",
+            "multipart/form-data; boundary=----formdata-undici-045219683346",
+            "\r\n",
+            "\r\n",
+            "Код 1\r\n&",
+        ),
+        (
+            "got 14 with form-data-encoder 4",
+            "multipart/form-data; boundary=form-data-encoder-i8n1mr6ee7xy6mp2",
+            "\r\n",
+            "\r\n\r\n",
+            "Код 1\r\n&",
+        ),
+        (
+            "formdata-polyfill 4",
+            "multipart/form-data; boundary=----6849546531505428668290650949",
+            "\r\n",
+            "",
+            "Код 1\r\n&",
+        ),
+        (
+            "needle 3",
+            "multipart/form-data; boundary=--------------------NODENEEDLEHTTPCLIENT",
+            "\r\n",
+            "",
+            "Код 1\n&",
+        ),
+        (
+            "requests 2.34, httpx 0.28, curl 7.88",
+            "multipart/form-data; boundary=da543cbb0f846c0152b62d4454502159",
+            "\r\n",
+            "\r\n",
+            "Код 1\n&",
+        ),
+        (
+            "aiohttp 3.14",
+            "multipart/form-data; boundary=7eb34af8d7f94881844ecee747228eee",
+            TEXT,
+            "\r\n",
+            "Код 1\n&",
+        ),
+    ] {
+        let boundary = boundary(content_type).unwrap();
+        let part = |name: &str, value: &str| {
+            format!(
+                "--{boundary}{first}Content-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            )
+        };
+        let to = part("mobile_phone", "998901234567");
+        let body = format!("{to}{}--{boundary}--{end}", part("message", text));
+        let expected = json!({"mobile_phone": "998901234567", "message": text});
+        assert_eq!(
+            read(&body.into(), &boundary),
+            Ok((expected, true)),
+            "{client}"
+        );
     }
 }
 
