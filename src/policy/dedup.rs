@@ -17,6 +17,33 @@ use crate::sms::{Message, Outcome, ProviderId};
 /// How long a message with an `Idempotency-Key` is remembered.
 const IDEMPOTENCY_KEY_WINDOW: Duration = Duration::from_hours(1);
 
+/// What the hashes of messages are keyed with, prepared once.
+pub struct DedupSecret(Hmac<Sha256>);
+
+impl DedupSecret {
+    /// `secret` is random and lives as long as the process.
+    pub fn new(secret: &[u8; 64]) -> Self {
+        Self(Hmac::new(secret.into()))
+    }
+
+    /// The hash of these parts, each with its length, and of what kind they are.
+    fn hash(&self, parts: [&[u8]; 4], kind: u8) -> [u8; 32] {
+        let mut hash = self.0.clone();
+        for part in parts {
+            hash.update(&part.len().to_be_bytes());
+            hash.update(part);
+        }
+        hash.update(&[kind]);
+        hash.finalize().into_bytes().into()
+    }
+}
+
+impl std::fmt::Debug for DedupSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DedupSecret(***)")
+    }
+}
+
 /// The hash of one message of one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DedupKey {
@@ -27,28 +54,22 @@ pub struct DedupKey {
 impl DedupKey {
     /// The key of the same text to the same number from the same caller, with the same
     /// `Idempotency-Key` if there is one. The text counts in any case: a backend that always sends
-    /// the same key still gets each code delivered. `secret` is random and lives as long as the
-    /// process.
+    /// the same key still gets each code delivered.
     pub fn for_message(
-        secret: &[u8; 64],
+        secret: &DedupSecret,
         caller: &str,
         message: &Message,
         idempotency_key: Option<&str>,
     ) -> Self {
-        let mut hash = Hmac::<Sha256>::new(secret.into());
         let parts = [
             caller,
             message.recipient.digits(),
             message.text.expose(),
             idempotency_key.unwrap_or_default(),
         ];
-        for part in parts {
-            hash.update(&part.len().to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        hash.update(&[u8::from(idempotency_key.is_some())]);
+        let kind = u8::from(idempotency_key.is_some());
         Self {
-            hash: hash.finalize().into_bytes().into(),
+            hash: secret.hash(parts.map(str::as_bytes), kind),
             has_idempotency_key: idempotency_key.is_some(),
         }
     }
@@ -56,20 +77,15 @@ impl DedupKey {
     /// The key of a provider-specific request: its `Idempotency-Key`, and its address and body as
     /// they are (`content`), because some services take the text in the address.
     pub fn for_request(
-        secret: &[u8; 64],
+        secret: &DedupSecret,
         caller: &str,
         content: [&[u8]; 2],
         idempotency_key: &str,
     ) -> Self {
-        let mut hash = Hmac::<Sha256>::new(secret.into());
         let [address, body] = content;
-        for part in [caller.as_bytes(), address, body, idempotency_key.as_bytes()] {
-            hash.update(&part.len().to_be_bytes());
-            hash.update(part);
-        }
-        hash.update(&[2]);
+        let parts = [caller.as_bytes(), address, body, idempotency_key.as_bytes()];
         Self {
-            hash: hash.finalize().into_bytes().into(),
+            hash: secret.hash(parts, 2),
             has_idempotency_key: true,
         }
     }

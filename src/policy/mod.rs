@@ -31,8 +31,8 @@ pub use balance_history::BalanceHistory;
 pub use credential_revision::{CredentialChoice, CredentialOffer, CredentialRevision};
 pub use decide::{next, request_result, result_cause};
 pub use dedup::{
-    DedupCompletion, DedupKey, DedupLookup, DedupTable, DedupTables, DedupTicket, PastAttempt,
-    duplicate_window, inherit_attempts,
+    DedupCompletion, DedupKey, DedupLookup, DedupSecret, DedupTable, DedupTables, DedupTicket,
+    PastAttempt, duplicate_window, inherit_attempts,
 };
 pub use health::{Health, MAX_RECHECK_INTERVAL};
 pub use health_state::{HealthEvent, HealthState, SendAdmission};

@@ -109,7 +109,8 @@ impl ProviderRuntime {
                 return self.auth_without_login(credential, classification);
             }
             if turn.is_some() {
-                return self.log_in(credential, limit).await;
+                // Boxed, because it is rare and large: every attempt would have room for it.
+                return Box::pin(self.log_in(credential, limit)).await;
             }
         }
     }

@@ -12,8 +12,8 @@ use tokio::sync::futures::OwnedNotified;
 
 use crate::clock::{Clock, Moment};
 use crate::policy::{
-    DedupCompletion, DedupKey, DedupLookup, DedupTables, DedupTicket, IdMap, MappedId, MemoryLimit,
-    PastAttempt, duplicate_window,
+    DedupCompletion, DedupKey, DedupLookup, DedupSecret, DedupTables, DedupTicket, IdMap, MappedId,
+    MemoryLimit, PastAttempt, duplicate_window,
 };
 use crate::provider::ProviderRuntime;
 use crate::proxy::answer::CachedResponse;
@@ -36,7 +36,7 @@ const ID_LIMIT: MemoryLimit = MemoryLimit {
 
 /// The messages of the duplicate window, and the ids that we issued.
 pub(super) struct Deduplicator {
-    secret: [u8; 64],
+    secret: DedupSecret,
     duplicates: Mutex<Duplicates>,
     ids: Mutex<IdMap>,
 }
@@ -102,7 +102,7 @@ impl Deduplicator {
     /// `secret` is random and lives as long as the process.
     pub(super) fn new(secret: [u8; 64]) -> Self {
         Self {
-            secret,
+            secret: DedupSecret::new(&secret),
             duplicates: Mutex::new(Duplicates {
                 tables: DedupTables::new(MESSAGE_LIMIT, CachedResponse::bytes),
                 waiting: WaitList::default(),
@@ -117,10 +117,8 @@ impl Deduplicator {
         delivery: &Delivery<'_>,
         clock: &dyn Clock,
     ) -> DedupDecision<'_> {
-        let Some(key) = self
-            .dedup_key(delivery)
-            .filter(|_| !effective_window(delivery).is_zero())
-        else {
+        let has_window = !effective_window(delivery).is_zero();
+        let Some(key) = has_window.then(|| self.dedup_key(delivery)).flatten() else {
             return self.proceed(None, Vec::new(), delivery, clock.now());
         };
         let timeout = tokio::time::sleep(delivery.deadline());
@@ -304,7 +302,9 @@ mod tests {
 
     #[test]
     fn a_duplicate_is_woken_by_its_own_message_only() {
-        let key = |name: &str| DedupKey::for_request(&[7; 64], "backend", [b"", b""], name);
+        let key = |name: &str| {
+            DedupKey::for_request(&DedupSecret::new(&[7; 64]), "backend", [b"", b""], name)
+        };
         let mut waiting = WaitList::default();
         let mut first = Box::pin(waiting.join(key("a")).notified_owned());
         let mut second = Box::pin(waiting.join(key("a")).notified_owned());

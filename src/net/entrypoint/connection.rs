@@ -4,7 +4,6 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +34,7 @@ use crate::net::ca::CaError;
 use crate::net::drain::{Drain, DrainGuard, Phase};
 use crate::net::entrypoint::framing_stream::{FoundFault, FramingStream};
 use crate::net::entrypoint::half_close_stream::{HalfCloseStream, HangupSign};
+use crate::net::entrypoint::inline_wakes::InlineWakes;
 use crate::net::entrypoint::origin::ConnectionOrigin;
 use crate::net::entrypoint::prefixed_stream::PrefixedStream;
 use crate::net::entrypoint::response::ResponseBody;
@@ -129,13 +129,13 @@ async fn reject_connection<S: Stream>(mut stream: S, lingering: Option<OwnedSema
     }
 }
 
-/// The HTTP/1.1 loop. Boxed, because the inside of a CONNECT runs it again.
+/// The HTTP/1.1 loop. A future with a name, because the inside of a CONNECT runs it again.
 pub(super) fn serve_http<C: RequestHandler, S: Stream>(
     shared: Arc<ListenerShared<C>>,
     stream: S,
     context: ConnectionContext,
-) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(async move {
+) -> InlineWakes {
+    InlineWakes::new(async move {
         let limits = shared.setup.limits;
         let drain = context.drain.clone();
         let idle_timer = context.idle_timer.clone();

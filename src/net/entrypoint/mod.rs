@@ -6,6 +6,7 @@ mod connection;
 pub(crate) mod forward;
 mod framing_stream;
 mod half_close_stream;
+mod inline_wakes;
 mod origin;
 pub(crate) mod prefixed_stream;
 pub(crate) mod request;

@@ -104,6 +104,7 @@ impl<C: RequestHandler> ListenerShared<C> {
             ..context.clone()
         };
         let action = self.choose_action(&context, &parts);
+        // What is rare is boxed: each open connection has room for the rest of this future.
         match action.map_err(|rejected| self.with_client(rejected, &context, &parts))? {
             RequestAction::Handle(target) => {
                 let expects_continue = parts.headers.contains_key(EXPECT);
@@ -119,11 +120,14 @@ impl<C: RequestHandler> ListenerShared<C> {
             }
             RequestAction::Tunnel(target) => {
                 let request = Request::from_parts(parts, ());
-                tunnel::tunnel(self, entrypoint, request, target, context).await
+                Box::pin(tunnel::tunnel(self, entrypoint, request, target, context)).await
             }
             RequestAction::Forward(target) => {
                 let request = Request::from_parts(parts, body);
-                forward::forward(self, entrypoint, request, target, &context).await
+                Box::pin(forward::forward(
+                    self, entrypoint, request, target, &context,
+                ))
+                .await
             }
         }
     }

@@ -327,7 +327,9 @@ impl UpstreamClient {
         if let Ok(Some(pooled)) = timeout_at(deadline, self.pool.take(origin)).await {
             return Ok(pooled);
         }
-        match timeout_at(deadline, self.dialer.connect(origin, limit)).await {
+        // Boxed, because it is rare and large: every request would have room for it.
+        let connecting = Box::pin(self.dialer.connect(origin, limit));
+        match timeout_at(deadline, connecting).await {
             Ok(connected) => connected.map_err(ExchangeError::from),
             Err(_) => Err(timeout_error(origin, limit, true)),
         }

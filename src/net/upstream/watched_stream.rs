@@ -63,11 +63,10 @@ impl KernelState {
         })
     }
 
-    /// Whether the provider's FIN arrived, and neither it nor anything before it acknowledged a byte
-    /// since `acked_before`. A reset alone proves nothing: a provider may have read the request first.
-    fn proves_unread(self, acked_before: u64, at_end: bool) -> bool {
-        let has_fin = self.state == CLOSE_WAIT || at_end && self.state == CLOSE;
-        has_fin && self.acked == acked_before
+    /// At the end of what was read: whether the provider's FIN arrived, and neither it nor anything before it
+    /// acknowledged a byte since `acked_before`.
+    fn proves_unread(self, acked_before: u64) -> bool {
+        [CLOSE_WAIT, CLOSE].contains(&self.state) && self.acked == acked_before
     }
 }
 
@@ -111,14 +110,16 @@ impl WatchedStream {
         }
     }
 
+    /// A reset proves nothing, because a provider may have read the request first; nor is a request unread that got
+    /// an answer.
     fn note_read(&mut self, result: &io::Result<()>, at_end: bool) {
         self.has_failed |= result.is_err();
-        if self.has_failed {
+        if self.has_failed || !at_end {
             return;
         }
         let acked_before = self.evidence.0.acked_before.load(Ordering::SeqCst);
-        let proven = KernelState::of(&self.inner)
-            .is_some_and(|kernel| kernel.proves_unread(acked_before, at_end));
+        let proven =
+            KernelState::of(&self.inner).is_some_and(|kernel| kernel.proves_unread(acked_before));
         self.evidence
             .0
             .closed_unread
@@ -192,22 +193,15 @@ mod tests {
 
     #[test]
     fn only_a_fin_that_acknowledges_nothing_is_proof() {
-        const RESET: u8 = CLOSE;
-        for (state, acked, at_end, proven) in [
-            (CLOSE_WAIT, 100, false, true),
-            (CLOSE_WAIT, 100, true, true),
-            (RESET, 100, true, true),
-            (RESET, 100, false, false),
-            (ESTABLISHED, 100, false, false),
-            (CLOSE_WAIT, 101, true, false),
-            (RESET, 101, true, false),
+        for (state, acked, proven) in [
+            (CLOSE_WAIT, 100, true),
+            (CLOSE, 100, true),
+            (ESTABLISHED, 100, false),
+            (CLOSE_WAIT, 101, false),
+            (CLOSE, 101, false),
         ] {
             let kernel = KernelState { state, acked };
-            assert_eq!(
-                kernel.proves_unread(100, at_end),
-                proven,
-                "{kernel:?} {at_end}"
-            );
+            assert_eq!(kernel.proves_unread(100), proven, "{kernel:?}");
         }
     }
 

@@ -37,7 +37,12 @@ fn message(recipient: &str, text: &str) -> Message {
 }
 
 fn key(text: &str) -> DedupKey {
-    DedupKey::for_message(&[7; 64], "backend", &message("998901234567", text), None)
+    DedupKey::for_message(
+        &DedupSecret::new(&[7; 64]),
+        "backend",
+        &message("998901234567", text),
+        None,
+    )
 }
 
 fn doubt() -> Vec<PastAttempt> {
@@ -169,7 +174,12 @@ fn a_full_table_drops_answered_messages_first() {
 #[test]
 fn the_same_message_is_the_same_text_number_caller_and_idempotency_key() {
     let of = |caller: &str, recipient: &str, text: &str, given: Option<&str>| {
-        DedupKey::for_message(&[7; 64], caller, &message(recipient, text), given)
+        DedupKey::for_message(
+            &DedupSecret::new(&[7; 64]),
+            caller,
+            &message(recipient, text),
+            given,
+        )
     };
     let same = of("backend", "998901234567", "Kod: 1", None);
     assert_eq!(same, of("backend", "+998 90 123 45 67", "Kod: 1", None));
@@ -182,7 +192,7 @@ fn the_same_message_is_the_same_text_number_caller_and_idempotency_key() {
         of("backend", "998901234567", "Kod: 2", Some("k")),
         of("backend9", "98901234567", "Kod: 1", None),
         DedupKey::for_message(
-            &[8; 64],
+            &DedupSecret::new(&[8; 64]),
             "backend",
             &message("998901234567", "Kod: 1"),
             None,
@@ -215,7 +225,7 @@ fn reference_and_sender_are_not_part_of_the_key() {
         ..message("998901234567", "a")
     };
     assert_eq!(
-        DedupKey::for_message(&[7; 64], "backend", &other, None),
+        DedupKey::for_message(&DedupSecret::new(&[7; 64]), "backend", &other, None),
         key("a")
     );
 }
@@ -354,7 +364,12 @@ fn keyed_and_unkeyed_messages_do_not_push_each_other_out() {
         bytes: 50,
     };
     let of = |text: &str, given: Option<&str>| {
-        DedupKey::for_message(&[7; 64], "backend", &message("998901234567", text), given)
+        DedupKey::for_message(
+            &DedupSecret::new(&[7; 64]),
+            "backend",
+            &message("998901234567", text),
+            given,
+        )
     };
     for (kept, others) in [(None, Some("k")), (Some("k"), None)] {
         let mut tables = DedupTables::<u32>::new(limit, |_| 10);
@@ -366,7 +381,7 @@ fn keyed_and_unkeyed_messages_do_not_push_each_other_out() {
         }
         let requests = (0..3).map(|nth| {
             let content = [&b""[..], &[nth]];
-            DedupKey::for_request(&[7; 64], "backend", content, "k")
+            DedupKey::for_request(&DedupSecret::new(&[7; 64]), "backend", content, "k")
         });
         for request in requests.filter(|_| others.is_some()) {
             let ticket = new(&tables.lookup(request, at(1)));
