@@ -34,7 +34,7 @@ fn start_sidecar(log: PipeWriter) -> UnixSidecar {
     let observing = |listen: &str, _: &Path| {
         format!("mode = \"observe\"\n{listen}[providers.playmobile]\ndialect = \"playmobile\"\n")
     };
-    UnixSidecar::start(observing, log, Vec::new())
+    UnixSidecar::start(observing, log)
 }
 
 /// The status line of a request that the sidecar denies, and logs.

@@ -108,26 +108,6 @@ fn send_signal(pid: u32, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
-/// Freed memory goes back to the system as under systemd.
-#[test]
-fn the_sidecar_gets_the_allocator_settings_of_the_unit() {
-    let folder = tempfile::tempdir().unwrap();
-    let (file, _) = config(folder.path());
-    let wrapped = Wrapped::start(&file, &[]);
-    let environment = std::fs::read(format!("/proc/{}/environ", wrapped.sidecar())).unwrap();
-    let variables: Vec<&[u8]> = environment.split(|byte| *byte == 0).collect();
-    let unit = std::fs::read_to_string("deploy/sms-sidecar.service").unwrap();
-    let lines = unit
-        .lines()
-        .filter_map(|line| line.strip_prefix("Environment="));
-    let settings: Vec<&str> = lines.filter(|line| line.starts_with("MALLOC_")).collect();
-    assert!(!settings.is_empty(), "the unit sets nothing");
-    for setting in settings {
-        assert!(variables.contains(&setting.as_bytes()), "{setting}");
-    }
-    assert_eq!(wrapped.end(), Some(9));
-}
-
 /// The status line of a request that only a sidecar answers.
 fn request(proxy: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", proxy)).unwrap();

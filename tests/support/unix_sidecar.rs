@@ -20,11 +20,7 @@ pub(crate) struct UnixSidecar {
 
 impl UnixSidecar {
     /// Starts it with the config that `config` makes of its `[listen]` table and a folder for other files.
-    pub(crate) fn start(
-        config: impl FnOnce(&str, &Path) -> String,
-        log: impl Into<Stdio>,
-        environment: Vec<(String, String)>,
-    ) -> Self {
+    pub(crate) fn start(config: impl FnOnce(&str, &Path) -> String, log: impl Into<Stdio>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("sidecar.sock");
         let file = folder.path().join("config.toml");
@@ -38,7 +34,6 @@ impl UnixSidecar {
             .arg(&file)
             .stdin(Stdio::null())
             .stderr(log)
-            .envs(environment)
             .spawn()
             .unwrap();
         Self {

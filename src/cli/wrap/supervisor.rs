@@ -16,7 +16,6 @@ use tokio::time::{Instant, interval, sleep};
 
 use crate::cli::child::send_signal;
 use crate::cli::wrap::backoff::RestartBackoff;
-use crate::cli::wrap::env_var;
 use crate::cli::wrap::listener::{ListenerKind, identify_listener, port_taken};
 use crate::telemetry::LogWriter;
 
@@ -157,15 +156,9 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// From this size on, the C library gives freed memory back at once. As in the systemd unit.
-const MALLOC_THRESHOLD: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "131072");
-
 /// In its own process group, so that a Ctrl-C meant for the command lets requests in flight finish.
 fn spawn_sidecar(config: &Path) -> anyhow::Result<Child> {
-    let (variable, bytes) = MALLOC_THRESHOLD;
-    let bytes = env_var(variable).unwrap_or_else(|| bytes.to_owned());
     Command::new(std::env::current_exe()?)
-        .env(variable, bytes)
         .arg("run")
         .arg("--config")
         .arg(config)
