@@ -27,6 +27,7 @@ use crate::net::file_limit;
 use crate::net::peer::Peer;
 use crate::net::server::{ConnectionService, LifecycleHooks, Server, Stream};
 use crate::notify::Notifier;
+use crate::policy::WARM_INTERVAL;
 use crate::problem::ProblemReport;
 use crate::proxy::{Control, Proxy, ProxyDeps};
 use crate::status::{ControlReply, SendReport, SendRequest};
@@ -259,6 +260,7 @@ impl App {
         self.spawn_vault_reader(server);
         self.spawn_state_refresh(server);
         self.spawn_disambiguation(server);
+        self.spawn_warm_ups(server);
     }
 
     /// Reads the vaults, and starts over with the cache of a new config.
@@ -305,6 +307,26 @@ impl App {
                     pending = proxy.next_pending_probe() => {
                         let proxy = Arc::clone(&proxy);
                         running.spawn(async move { proxy.disambiguate(pending).await });
+                    }
+                    Some(_) = running.join_next() => {}
+                    () = drain.wait_for(Phase::Draining) => {}
+                }
+            }
+        });
+    }
+
+    /// Opens connections in advance. The end of the process aborts those that are being opened.
+    fn spawn_warm_ups(&self, server: &mut Server) {
+        let proxy = Arc::clone(&self.proxy);
+        server.add_background("warm-connections", move |drain| async move {
+            let mut tick = tokio::time::interval(WARM_INTERVAL);
+            let mut running = JoinSet::new();
+            while drain.phase() == Phase::Serving {
+                tokio::select! {
+                    _ = tick.tick() => {
+                        for warm_up in proxy.due_warm_ups() {
+                            running.spawn(warm_up);
+                        }
                     }
                     Some(_) = running.join_next() => {}
                     () = drain.wait_for(Phase::Draining) => {}

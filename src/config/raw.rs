@@ -242,6 +242,9 @@ pub(super) struct RawProvider {
     /// How long a connection is used for new requests; then the name is resolved again.
     #[schemars(with = "PositiveDurationText", extend("default" = "10m"))]
     pub(super) max_connection_age: Option<ConfigString>,
+    /// Keep one TLS connection open in advance while messages are accepted, so that a lone message waits for no handshake.
+    #[schemars(with = "bool", extend("default" = true))]
+    pub(super) warm_connection: Option<bool>,
     /// When a quarantined provider is tried again for the first time; the interval doubles up to 15 minutes.
     #[schemars(with = "DurationOrNeverText", extend("default" = "1m"))]
     pub(super) recheck: Option<ConfigString>,

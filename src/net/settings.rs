@@ -57,6 +57,8 @@ pub struct UpstreamSettings {
     pub connect_timeout: Duration,
     /// An older connection gets no further request, so that a changed DNS entry takes effect.
     pub max_connection_age: Duration,
+    /// Whether a connection is opened before a message needs it, while messages are accepted.
+    pub warm_connection: bool,
 }
 
 impl UpstreamSettings {
@@ -76,6 +78,7 @@ impl Default for UpstreamSettings {
             source_address: None,
             connect_timeout: Self::CONNECT_TIMEOUT,
             max_connection_age: Self::MAX_CONNECTION_AGE,
+            warm_connection: true,
         }
     }
 }
@@ -89,6 +92,7 @@ impl fmt::Debug for UpstreamSettings {
             .field("source_address", &self.source_address)
             .field("connect_timeout", &self.connect_timeout)
             .field("max_connection_age", &self.max_connection_age)
+            .field("warm_connection", &self.warm_connection)
             .finish()
     }
 }

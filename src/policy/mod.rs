@@ -26,6 +26,7 @@ mod recipient;
 mod route;
 mod silence;
 mod template;
+mod warm;
 
 pub use balance_history::BalanceHistory;
 pub use credential_revision::{CredentialChoice, CredentialOffer, CredentialRevision};
@@ -48,3 +49,4 @@ pub use silence::Silence;
 pub use template::{
     ParsedTemplate, TemplateError, TemplateFault, TemplateMatch, Templates, TextTemplate,
 };
+pub use warm::{IdleSummary, WARM_INTERVAL, WARM_LEAD, WarmUpFailure, WarmUpSchedule};

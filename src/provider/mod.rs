@@ -11,6 +11,7 @@
 //! | `diagnose` | narrowing an ambiguous rejection, and the context of its diagnosis |
 //! | `base_url` | the account's base URL beside the dialect's |
 //! | `classification` | outcomes without a reply |
+//! | `warm` | connections that are opened in advance |
 
 pub(crate) mod attempt;
 pub(crate) mod auth;
@@ -22,6 +23,7 @@ pub(crate) mod probe;
 pub(crate) mod redact;
 mod settings;
 pub(crate) mod token_cache;
+mod warm;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +35,7 @@ use crate::diagnosis::{CauseCandidates, Evidence, ProbeHistory};
 use crate::dialect::Account;
 use crate::net::resolver::ResolverChange;
 use crate::net::upstream::UpstreamClient;
-use crate::policy::{BalanceHistory, CredentialOffer, CredentialRevision};
+use crate::policy::{BalanceHistory, CredentialOffer, CredentialRevision, WarmUpSchedule};
 use crate::provider::auth_context::AuthContext;
 use crate::provider::base_url::BaseUrlMapping;
 use crate::provider::redact::CachedRedactor;
@@ -112,6 +114,8 @@ pub(crate) struct ProviderRuntime {
     balance_history: Arc<Mutex<BalanceHistory>>,
     /// The version of which it was logged last that its values look wrong; 0: none.
     warned_version: Arc<AtomicU64>,
+    /// When a connection is opened in advance; each config begins anew, as its connections do.
+    warm_up_schedule: Mutex<WarmUpSchedule>,
 }
 
 impl ProviderRuntime {
@@ -134,6 +138,7 @@ impl ProviderRuntime {
             probe_history: Arc::default(),
             balance_history: Arc::default(),
             warned_version: Arc::default(),
+            warm_up_schedule: Mutex::default(),
         }
     }
 

@@ -16,7 +16,7 @@
 //! 8. `request` — one event: log line, metrics and spans.
 //!
 //! Beside the send: `passthrough` (login, status, other operations, observe mode), `reject` (denied before any
-//! attempt), `probe` and `disambiguate` (background), `control` (the operator's socket).
+//! attempt), `probe`, `disambiguate` and `warm` (background), `control` (the operator's socket).
 
 mod answer;
 mod authz;
@@ -35,6 +35,7 @@ mod reject;
 mod request;
 mod settings;
 mod snapshot;
+mod warm;
 
 use std::sync::Arc;
 use std::time::Duration;

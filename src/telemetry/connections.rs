@@ -1,4 +1,5 @@
-//! Connections at the entrypoints: how many are open, and why one was denied.
+//! Connections at the entrypoints: how many are open, and why one was denied; and those to providers that are opened in
+//! advance.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +11,14 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use crate::clock::Moment;
-use crate::sms::Entrypoint;
+use crate::policy::WarmUpFailure;
+use crate::sms::{Cause, Entrypoint, ProviderId};
 use crate::telemetry::Telemetry;
+use crate::telemetry::labels::label_or_other;
 use crate::telemetry::registry::{MetricFactory, metric_opts};
+
+/// Every value of the label of `warm_connections_total`.
+pub(super) const WARM_UP_RESULTS: [&str; 2] = ["opened", "failed"];
 
 /// The least time between two log lines about one limit.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
@@ -239,6 +245,45 @@ impl FileLimitLow<'_> {
         telemetry
             .store
             .record_file_limit(format!("{}: {}", self.problem, self.remedy));
+    }
+}
+
+/// A connection to a provider was opened in advance, or could not be.
+#[derive(Clone, Copy, Debug)]
+pub struct WarmUpFinished<'a> {
+    /// The provider.
+    pub provider: &'a ProviderId,
+    /// Why it could not be opened, and what follows.
+    pub failure: Option<(Cause, &'a str, WarmUpFailure)>,
+}
+
+impl WarmUpFinished<'_> {
+    /// Counts it. A failure has cost no message, so only one of a row is a warning.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        let provider = label_or_other(self.provider.as_str(), &known.providers);
+        let [opened, failed] = WARM_UP_RESULTS;
+        let result = if self.failure.is_some() {
+            failed
+        } else {
+            opened
+        };
+        let family = &telemetry.metrics.connections.opened_in_advance;
+        family.with_label_values(&[provider, result]).inc();
+        let Some((cause, detail, failure)) = self.failure else {
+            return;
+        };
+        let (cause, pause) = (cause.as_str(), failure.pause.as_secs());
+        if failure.is_warning {
+            tracing::warn!(
+                provider,
+                cause,
+                detail,
+                "provider {provider}: no connection can be opened in advance; the next message there may fail"
+            );
+        } else {
+            tracing::debug!(provider, cause, detail, pause, "no connection in advance");
+        }
     }
 }
 

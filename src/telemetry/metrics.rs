@@ -49,8 +49,9 @@ pub(super) struct MetricFamilies {
     pub(super) connections: ConnectionFamilies,
 }
 
-/// The families about the connections of backends.
+/// The families about connections: those of backends, and those to providers.
 pub(super) struct ConnectionFamilies {
+    pub(super) opened_in_advance: IntCounterVec,
     pub(super) open: OpenConnectionsGauge,
     pub(super) limit: IntGauge,
     pub(super) denied: IntCounterVec,
@@ -147,6 +148,11 @@ impl MetricFamilies {
         retain_series(&self.requests, "dialect", &known.dialects);
         retain_series(&self.attempts, "provider", &known.providers);
         retain_series(&self.upstream_responses, "provider", &known.providers);
+        retain_series(
+            &self.connections.opened_in_advance,
+            "provider",
+            &known.providers,
+        );
         retain_series(&self.attempt_duration, "provider", &known.providers);
         retain_series(&self.request_duration, "dialect", &known.dialects);
         retain_series(&self.failovers, "from", &known.providers);
@@ -225,6 +231,11 @@ impl AccountFamilies {
 impl ConnectionFamilies {
     fn register(on: &MetricFactory<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
+            opened_in_advance: on.counter(
+                "warm_connections_total",
+                "Connections to providers that were opened before a message needed them, or could not be.",
+                &["provider", "result"],
+            )?,
             open: OpenConnectionsGauge::register(on)?,
             limit: on
                 .gauge(

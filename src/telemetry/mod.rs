@@ -41,6 +41,7 @@ pub use account::{
 };
 pub use connections::{
     ConnectionDenialReason, ConnectionDenied, FileLimitLow, OpenConnection, OpenConnections,
+    WarmUpFinished,
 };
 pub use delivery::{
     AttemptFinished, DuplicateSuppressed, Failover, HealthStateChanged, LastSendOutcome,

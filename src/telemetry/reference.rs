@@ -13,6 +13,7 @@ use crate::clock::SystemClock;
 use crate::diagnosis::{ClientKind, DenialReason};
 use crate::policy::HealthState;
 use crate::sms::{AttemptKind, Cause, Entrypoint, Operation, RequestResult};
+use crate::telemetry::connections::WARM_UP_RESULTS;
 use crate::telemetry::labels::{NONE, OTHER};
 use crate::telemetry::metrics::{MetricFamilies, OUTCOMES, RELOAD_RESULTS};
 use crate::telemetry::notification::NOTIFICATION_RESULTS;
@@ -145,6 +146,7 @@ pub fn closed_values(family: &str, label: &str) -> Option<Vec<&'static str>> {
         (_, "reason") => SpanDropReason::ALL.iter().map(|it| it.as_str()).collect(),
         (_, "cause") => with_none(Cause::ALL.iter().map(|it| it.as_str()).collect()),
         (_, "family") => with_none(families()),
+        ("sms_sidecar_warm_connections_total", "result") => WARM_UP_RESULTS.to_vec(),
         ("sms_sidecar_reloads_total", "result") => RELOAD_RESULTS.to_vec(),
         ("sms_sidecar_notifications_total", "result") => NOTIFICATION_RESULTS.to_vec(),
         ("sms_sidecar_vault_reads_total", "result") => {

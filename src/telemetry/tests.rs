@@ -17,6 +17,7 @@ use crate::sms::{
     AttemptKind, Cause, Certainty, Entrypoint, Family, Msisdn, Operation, Outcome, ProviderId,
     RequestResult,
 };
+use crate::telemetry::WarmUpFinished;
 use crate::telemetry::log::{Format, InitError, subscriber};
 use crate::telemetry::{
     AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, CaExpiry, ConfigSummary,
@@ -223,6 +224,11 @@ fn account_news(telemetry: &Telemetry, id: &ProviderId) {
         daily_spend: None,
     }
     .emit(telemetry);
+    WarmUpFinished {
+        provider: id,
+        failure: None,
+    }
+    .emit(telemetry);
 }
 
 fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
@@ -324,6 +330,7 @@ fn every_family_has_its_name_and_labels() {
             &["provider", "kind", "outcome", "cause", "family"],
         ),
         ("upstream_responses_total", &["provider", "kind", "status"]),
+        ("warm_connections_total", &["provider", "result"]),
         ("attempt_duration_seconds", &["provider", "kind"]),
         ("request_duration_seconds", &["dialect", "result"]),
         ("failovers_total", &["from", "to", "cause"]),
@@ -360,7 +367,7 @@ fn every_family_has_its_name_and_labels() {
     }
     assert_eq!(
         fixture.registry.gather().len(),
-        27,
+        28,
         "there is a family that is not in the contract"
     );
 }

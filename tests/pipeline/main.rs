@@ -22,3 +22,4 @@ mod settling;
 mod stage;
 mod strictness;
 mod unread;
+mod warm;

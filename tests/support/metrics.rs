@@ -16,7 +16,7 @@ use sms_sidecar::sms::{
 use sms_sidecar::telemetry::{
     AttemptFinished, BalanceReported, CaExpiry, ConfigSummary, CredentialLoaded, Failover,
     MetricsSchema, RequestFinished, RouteSummary, SpanDropReason, SpansDropped, SpansExported,
-    Started, Telemetry, TokenExpiry, VaultRead, VaultReadResult, closed_values,
+    Started, Telemetry, TokenExpiry, VaultRead, VaultReadResult, WarmUpFinished, closed_values,
 };
 
 const RECORDING: &str = "deploy/prometheus/recording.rules.yml";
@@ -206,6 +206,11 @@ fn emit_account(provider: &ProviderId, at: SystemTime, telemetry: &Telemetry) {
         provider,
         version: Version(1),
         first_seen_at: at,
+    }
+    .emit(telemetry);
+    WarmUpFinished {
+        provider,
+        failure: None,
     }
     .emit(telemetry);
     TokenExpiry {

@@ -395,6 +395,7 @@ fn upstream(checker: &mut ConfigChecker<'_>, entry: &ProviderEntry<'_>) -> Upstr
             UpstreamSettings::MAX_CONNECTION_AGE,
             values::positive_duration,
         ),
+        warm_connection: raw.warm_connection.unwrap_or(true),
     }
 }
 

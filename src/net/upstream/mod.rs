@@ -17,7 +17,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HOST, VIA}
 use http::{HeaderValue, Method, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::dialect::{ProviderRequest, Reply};
 use crate::file_error::describe_read_error;
@@ -29,6 +29,7 @@ use crate::net::screen;
 use crate::net::settings::UpstreamSettings;
 use crate::net::upstream::dial::Dialer;
 use crate::net::upstream::pool::{ConnectionPool, UpstreamConnection};
+use crate::policy::IdleSummary;
 use crate::reply_parser::{describe_body_error, describe_head_error};
 use crate::sms::Cause;
 
@@ -185,6 +186,19 @@ impl UpstreamClient {
         self.dialer
             .resolver
             .share_known_addresses(&old.dialer.resolver);
+    }
+
+    /// What is idle for requests to `origin`.
+    pub fn idle_summary(&self, origin: &Authority) -> IdleSummary {
+        self.pool.summary(origin)
+    }
+
+    /// Opens a connection for a later request to `origin`, and keeps it.
+    pub async fn warm_up(&self, origin: &Authority, limit: Duration) -> Result<(), ExchangeError> {
+        let connected = timeout(limit, self.dialer.connect(origin, limit)).await;
+        let connected = connected.map_err(|_| timeout_error(origin, limit, true))?;
+        self.pool.put_warm(origin.clone(), connected?);
+        Ok(())
     }
 
     /// Sends one request and reads the whole reply, within `timeout` for all of it.

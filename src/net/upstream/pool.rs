@@ -15,6 +15,7 @@ use crate::net::authority::Authority;
 use crate::net::byte_counters::ByteCounts;
 use crate::net::upstream::driver::Driver;
 use crate::net::upstream::watched_stream::CloseEvidence;
+use crate::policy::IdleSummary;
 use crate::reply_parser::ReplyMark;
 
 /// How long a connection stays idle if the provider announces nothing.
@@ -38,7 +39,7 @@ pub(super) struct UpstreamConnection {
     pub(super) counts: ByteCounts,
     pub(super) evidence: CloseEvidence,
     pub(super) reply_mark: ReplyMark,
-    /// Whether it has served a request before.
+    /// Whether it was idle before, so that the provider may have closed it.
     pub(super) is_reused: bool,
     pub(super) opened_at: Instant,
     pub(super) max_idle_time: Duration,
@@ -104,17 +105,26 @@ fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
 struct IdleConnection {
     connection: UpstreamConnection,
     idle_since: Instant,
+    /// Whether it was opened in advance and has served no request.
+    is_warm: bool,
 }
 
 impl IdleConnection {
+    /// For how long it may still get a request, as far as its age says.
+    fn remaining(&self, now: Instant, max_age: Duration) -> Duration {
+        let connection = &self.connection;
+        let idle = connection
+            .max_idle_time
+            .saturating_sub(now - self.idle_since);
+        idle.min(max_age.saturating_sub(now - connection.opened_at))
+    }
+
     /// Whether it may get another request, as far as its age and the provider's last word say.
     fn is_usable(&mut self, now: Instant, max_age: Duration) -> bool {
-        let connection = &mut self.connection;
-        if now - self.idle_since >= connection.max_idle_time
-            || now - connection.opened_at >= max_age
-        {
+        if self.remaining(now, max_age).is_zero() {
             return false;
         }
+        let connection = &mut self.connection;
         connection.driver.look();
         !connection.sender.is_closed()
     }
@@ -130,6 +140,10 @@ pub(super) struct ConnectionPool {
 #[derive(Debug, Default)]
 struct IdleConnections {
     by_origin: BTreeMap<Authority, Vec<IdleConnection>>,
+    /// How long the latest reply of each origin keeps a connection, where that is not the default.
+    idle_times: BTreeMap<Authority, Duration>,
+    /// How many were taken for a request.
+    taken: u64,
     is_swept: bool,
 }
 
@@ -151,17 +165,54 @@ impl ConnectionPool {
             }
             let UpstreamConnection { sender, driver, .. } = &mut idle.connection;
             if sender.is_ready() || driver.drive(sender.ready()).await.is_ok() {
+                self.lock().taken += 1;
                 return Some(idle.connection);
             }
         }
     }
 
-    pub(super) fn put(&self, origin: Authority, mut connection: UpstreamConnection) {
+    /// Keeps one that has served a request.
+    pub(super) fn put(&self, origin: Authority, connection: UpstreamConnection) {
+        self.lock()
+            .note_idle_time(&origin, connection.max_idle_time);
+        self.keep(origin, connection, false);
+    }
+
+    /// Keeps one that was opened in advance, in place of the one before it.
+    pub(super) fn put_warm(&self, origin: Authority, mut connection: UpstreamConnection) {
+        let mut idle = self.lock();
+        if let Some(kept) = idle.by_origin.get_mut(&origin) {
+            kept.retain(|idle| !idle.is_warm);
+        }
+        connection.max_idle_time = idle.idle_time(&origin);
+        drop(idle);
+        self.keep(origin, connection, true);
+    }
+
+    /// What is idle for this origin.
+    pub(super) fn summary(&self, origin: &Authority) -> IdleSummary {
+        let (now, max_age) = (Instant::now(), self.max_age);
+        let mut idle = self.lock();
+        let mut remaining = None;
+        for connection in idle.by_origin.get_mut(origin).into_iter().flatten() {
+            if connection.is_usable(now, max_age) {
+                remaining = remaining.max(Some(connection.remaining(now, max_age)));
+            }
+        }
+        IdleSummary {
+            remaining,
+            lifetime: idle.idle_time(origin).min(max_age),
+            taken: idle.taken,
+        }
+    }
+
+    fn keep(&self, origin: Authority, mut connection: UpstreamConnection, is_warm: bool) {
         connection.is_reused = true;
         let idle_since = Instant::now();
         let mut newest = IdleConnection {
             connection,
             idle_since,
+            is_warm,
         };
         if !newest.is_usable(idle_since, self.max_age) {
             return;
@@ -199,6 +250,22 @@ impl IdleConnections {
             .map_or(self.by_origin.len() < MAX_ORIGINS, |kept| {
                 kept.len() < MAX_IDLE_CONNECTIONS
             })
+    }
+
+    /// How long a connection to this origin is kept idle.
+    fn idle_time(&self, origin: &Authority) -> Duration {
+        let announced = self.idle_times.get(origin).copied();
+        announced.unwrap_or(DEFAULT_IDLE_TIME)
+    }
+
+    fn note_idle_time(&mut self, origin: &Authority, idle_time: Duration) {
+        if idle_time == DEFAULT_IDLE_TIME {
+            self.idle_times.remove(origin);
+        } else if let Some(noted) = self.idle_times.get_mut(origin) {
+            *noted = idle_time;
+        } else if self.idle_times.len() < MAX_ORIGINS {
+            self.idle_times.insert(origin.clone(), idle_time);
+        }
     }
 
     fn remove_unusable(&mut self, now: Instant, max_age: Duration) {

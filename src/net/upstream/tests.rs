@@ -694,6 +694,42 @@ async fn a_request_that_meets_the_close_is_sent_on_another_connection() {
     assert_eq!(received.try_iter().count(), 20, "each request once");
 }
 
+/// The same with one that was opened in advance and has served nothing.
+#[tokio::test]
+async fn a_request_that_meets_the_close_of_a_warm_connection_is_sent_on_another_one() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (close, closing) = std::sync::mpsc::channel::<()>();
+    let (closed, closings) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        loop {
+            let (warm, _) = listener.accept().unwrap();
+            closing.recv().unwrap();
+            drop(warm);
+            closed.send(()).unwrap();
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request_blocking(&mut stream);
+            stream
+                .write_all(
+                    OK.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
+                        .as_bytes(),
+                )
+                .unwrap();
+        }
+    });
+    let client = client();
+    let origin = Authority::from_uri(&post("http", address).url).unwrap();
+    for round in 0..20 {
+        client.warm_up(&origin, 5 * SECOND).await.unwrap();
+        assert_eq!(client.pool.idle_counts(), [1], "round {round}");
+        close.send(()).unwrap();
+        // It blocks the only thread on purpose.
+        closings.recv().unwrap();
+        let reply = client.exchange(post("http", address), 5 * SECOND).await;
+        assert_eq!(reply.unwrap().status, StatusCode::OK);
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_written_for_a_backend_that_left_or_after_the_deadline() {
     let address = server(|_, mut stream| async move {
