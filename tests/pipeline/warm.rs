@@ -29,6 +29,30 @@ struct TlsFront {
     task: tokio::task::JoinHandle<()>,
 }
 
+/// What the connections of a front report to it.
+#[derive(Clone)]
+struct Counters {
+    handshakes: Arc<watch::Sender<Vec<bool>>>,
+    open: Arc<watch::Sender<usize>>,
+    closings: Arc<watch::Sender<usize>>,
+}
+
+/// One connection to the service, until one side or the test closes it.
+async fn relay(stream: TcpStream, acceptor: TlsAcceptor, service: SocketAddr, counters: Counters) {
+    let mut closed = counters.closings.subscribe();
+    let mut client = acceptor.accept(stream).await.unwrap();
+    let is_resumed = client.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+    counters.open.send_modify(|open| *open += 1);
+    counters.handshakes.send_modify(|all| all.push(is_resumed));
+    let mut service = TcpStream::connect(service).await.unwrap();
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut client, &mut service) => {}
+        _ = closed.changed() => {}
+    }
+    drop(client);
+    counters.open.send_modify(|open| *open -= 1);
+}
+
 impl TlsFront {
     async fn open(fake: &Fake) -> Self {
         let key = KeyPair::generate().unwrap();
@@ -53,29 +77,14 @@ impl TlsFront {
         let open = Arc::new(watch::Sender::new(0));
         let closings = Arc::new(watch::Sender::new(0));
         let service = fake.address;
-        let shared = (
-            Arc::clone(&handshakes),
-            Arc::clone(&open),
-            Arc::clone(&closings),
-        );
+        let counters = Counters {
+            handshakes: Arc::clone(&handshakes),
+            open: Arc::clone(&open),
+            closings: Arc::clone(&closings),
+        };
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, shared) = (acceptor.clone(), shared.clone());
-                tokio::spawn(async move {
-                    let (handshakes, open, closings) = shared;
-                    let mut closed = closings.subscribe();
-                    let mut client = acceptor.accept(stream).await.unwrap();
-                    let kind = client.get_ref().1.handshake_kind();
-                    open.send_modify(|open| *open += 1);
-                    handshakes.send_modify(|all| all.push(kind == Some(HandshakeKind::Resumed)));
-                    let mut service = TcpStream::connect(service).await.unwrap();
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut client, &mut service) => {}
-                        _ = closed.changed() => {}
-                    }
-                    drop(client);
-                    open.send_modify(|open| *open -= 1);
-                });
+                tokio::spawn(relay(stream, acceptor.clone(), service, counters.clone()));
             }
         });
         Self {
