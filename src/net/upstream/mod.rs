@@ -9,6 +9,7 @@ mod pool;
 mod watched_stream;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,7 +209,7 @@ impl UpstreamClient {
         timeout: Duration,
     ) -> Result<Reply, ExchangeError> {
         let origin = Self::checked_origin(&outgoing.url, self.dialer.allows_cleartext())?;
-        self.exchange_with(&origin, outgoing, timeout, None).await
+        self.exchange_with(origin, outgoing, timeout, None).await
     }
 
     /// The same; nothing is written if the `backend` has hung up meanwhile.
@@ -219,7 +220,7 @@ impl UpstreamClient {
         timeout: Duration,
     ) -> Result<Reply, ExchangeError> {
         let origin = Self::checked_origin(&outgoing.url, self.dialer.allows_cleartext())?;
-        self.exchange_with(&origin, outgoing, timeout, Some(backend))
+        self.exchange_with(origin, outgoing, timeout, Some(backend))
             .await
     }
 
@@ -231,11 +232,22 @@ impl UpstreamClient {
         backend: Option<&ClientConnection>,
     ) -> Result<Reply, ExchangeError> {
         let origin = Self::checked_origin(&outgoing.url, true)?;
-        self.exchange_with(&origin, outgoing, timeout, backend)
-            .await
+        self.exchange_with(origin, outgoing, timeout, backend).await
     }
 
-    async fn exchange_with(
+    /// Boxed, because it is the innermost and largest of the futures of a request: each of those around it would have
+    /// room for it, and be copied with it.
+    fn exchange_with<'a>(
+        &'a self,
+        origin: Authority,
+        outgoing: ProviderRequest,
+        timeout: Duration,
+        backend: Option<&'a ClientConnection>,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, ExchangeError>> + Send + 'a>> {
+        Box::pin(async move { self.try_exchange(&origin, outgoing, timeout, backend).await })
+    }
+
+    async fn try_exchange(
         &self,
         origin: &Authority,
         outgoing: ProviderRequest,
