@@ -24,10 +24,37 @@ pub(crate) fn is_invisible(character: char) -> bool {
     )
 }
 
+/// The letters of the Cyrillic alphabets of which the services' words are made. For these the tables of Unicode would take
+/// most of the time of a search.
+const CYRILLIC: std::ops::RangeInclusive<char> = '\u{400}'..='\u{45f}';
+
+/// Whether a character is a letter, in any alphabet.
+pub(crate) fn is_letter(character: char) -> bool {
+    character.is_ascii_alphabetic()
+        || CYRILLIC.contains(&character)
+        || !character.is_ascii() && character.is_alphabetic()
+}
+
+/// Whether a character is a letter or a digit, in any alphabet.
+pub(crate) fn is_letter_or_digit(character: char) -> bool {
+    character.is_ascii_alphanumeric()
+        || CYRILLIC.contains(&character)
+        || !character.is_ascii() && character.is_alphanumeric()
+}
+
 /// A character as it is compared: in lower case, a digit of any script and a letter of another font as ASCII.
 pub(crate) fn fold(character: char) -> char {
     if character.is_ascii() {
         return character.to_ascii_lowercase();
+    }
+    if CYRILLIC.contains(&character) {
+        let code = u32::from(character);
+        let distance = match code {
+            0x400..=0x40f => 0x50,
+            0x410..=0x42f => 0x20,
+            _ => 0,
+        };
+        return char::from_u32(code + distance).unwrap_or(character);
     }
     plain(character)
         .or_else(|| character.to_lowercase().next())
@@ -82,6 +109,18 @@ mod tests {
                 .filter(|c| bidi.is_match(c.encode_utf8(&mut [0; 4])))
                 .all(is_invisible)
         );
+    }
+
+    /// What is known without Unicode's tables is what they say.
+    #[test]
+    fn letters_are_those_of_unicode() {
+        for c in char::MIN..=char::MAX {
+            assert_eq!(is_letter(c), c.is_alphabetic(), "{c:?}");
+            assert_eq!(is_letter_or_digit(c), c.is_alphanumeric(), "{c:?}");
+        }
+        for c in CYRILLIC {
+            assert_eq!(Some(fold(c)), c.to_lowercase().next());
+        }
     }
 
     #[test]

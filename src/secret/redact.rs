@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use crate::secret::search::{
-    Compared, Finder, MatchRule, Needle, TooMuchWork, decoded_forms, without_blanks,
+    Compared, Finder, MatchRule, Needles, TooMuchWork, decoded_forms, without_blanks,
 };
 
 /// The least number of bytes of a secret that is searched for, and of characters of a part of it.
@@ -24,23 +26,21 @@ pub struct Redactor {
 impl Redactor {
     /// Looks for these secrets; the short ones are left out.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let needles = secrets
+        let mut needles = Needles::default();
+        secrets
             .into_iter()
             .filter(|secret| secret.len() >= MIN_SECRET_LEN)
             .flat_map(decoded_forms)
-            .flat_map(|form| parts(&spelling(&form)))
-            .map(|text| Needle {
-                text,
-                rule: MatchRule::Anywhere,
-            });
+            .for_each(|form| push_parts(&spelling(&form), &mut needles));
         Self {
-            finder: Finder::new(needles.collect(), Compared::LettersAndDigits).map(Arc::new),
+            finder: Finder::new(needles, Compared::LettersAndDigits).map(Arc::new),
         }
     }
 
     /// The text with everything that stands for a secret replaced; none if there is nothing of that kind in it.
     pub(crate) fn redact_bytes(&self, text: &[u8]) -> Result<Option<Vec<u8>>, TooMuchWork> {
-        Finder::conceal(self.finder.as_deref(), text)
+        let finders = self.finder.as_deref().map(std::slice::from_ref);
+        Finder::conceal(finders.unwrap_or_default(), text)
     }
 
     /// The same for text. One that needs too much work is replaced as a whole.
@@ -55,36 +55,35 @@ impl Redactor {
 }
 
 /// What of a secret is compared: its letters and digits, or, if they are too few, every character but blanks.
-fn spelling(secret: &str) -> String {
-    let counted = Compared::LettersAndDigits.text(secret);
-    if counted.chars().count() >= MIN_SECRET_LEN {
-        return counted;
+fn spelling(secret: &str) -> Zeroizing<Vec<char>> {
+    // Neither is longer than the secret: no copy stays where a smaller buffer was.
+    let mut spelling = Zeroizing::new(Vec::with_capacity(secret.len()));
+    spelling.extend(Compared::LettersAndDigits.chars(secret));
+    if spelling.len() < MIN_SECRET_LEN {
+        spelling.clear();
+        spelling.extend(without_blanks(secret));
+        if spelling.len() < MIN_SPELLING_LEN {
+            spelling.clear();
+        }
     }
-    let visible = without_blanks(secret);
-    if visible.chars().count() >= MIN_SPELLING_LEN {
-        visible
-    } else {
-        String::new()
-    }
+    spelling
 }
 
-/// Every part of a spelling that has three quarters of it.
-fn parts(spelling: &str) -> Vec<String> {
-    let characters: Vec<char> = spelling.chars().collect();
-    let length = (characters.len() * 3)
+/// Adds every part of a spelling that has three quarters of it.
+fn push_parts(spelling: &[char], needles: &mut Needles) {
+    let length = (spelling.len() * 3)
         .div_ceil(4)
         .max(MIN_SECRET_LEN)
-        .min(characters.len())
+        .min(spelling.len())
         .max(1);
-    let all = characters.windows(length).map(|part| part.iter().collect());
-    if characters.len() <= MAX_PARTED_LEN {
-        return all.collect();
+    if spelling.len() <= MAX_PARTED_LEN {
+        needles.push_windows(spelling.iter().copied(), length, MatchRule::Anywhere);
+        return;
     }
-    let last = characters.len() - length;
-    all.enumerate()
-        .filter(|(at, _)| *at == 0 || *at == last)
-        .map(|(_, part)| part)
-        .collect()
+    let beginning = spelling.iter().copied().take(length);
+    needles.push(beginning, MatchRule::Anywhere);
+    let end = spelling.iter().copied().skip(spelling.len() - length);
+    needles.push(end, MatchRule::Anywhere);
 }
 
 #[cfg(test)]

@@ -120,6 +120,16 @@ fn main() {
             &message.reference,
         )));
     });
+    row(
+        "  classify a rejection, its words without the text",
+        &|| {
+            drop(black_box(seen.dialect.classify_for(
+                AttemptKind::Send,
+                &suspended,
+                Some(&message),
+            )));
+        },
+    );
     show_redaction();
 }
 
@@ -226,7 +236,7 @@ impl Fixture {
             };
             black_box::<ProviderRequest>(outgoing.unwrap());
             let outcome = dialect
-                .classify(AttemptKind::Send, reply, &message.reference)
+                .classify_for(AttemptKind::Send, reply, Some(message))
                 .outcome;
             tried.push(Attempt {
                 account,

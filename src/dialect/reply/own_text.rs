@@ -3,9 +3,8 @@
 //! the text of eight or more letters and digits, its words except ordinary ones, its digits with or without
 //! separators, and seven or more digits of the number.
 
-use std::collections::BTreeSet;
-
-use crate::secret::search::{Compared, Finder, MatchRule, Needle, decoded_forms};
+use crate::secret::characters::{is_letter, is_letter_or_digit};
+use crate::secret::search::{Compared, Finder, MatchRule, Needles, decoded_forms};
 use crate::sms::Message;
 
 /// A shorter run is part of ordinary words.
@@ -19,13 +18,15 @@ const MIN_NUMBER_DIGITS: usize = 7;
 /// A shorter word is not a code: one with a digit, one of letters.
 const MIN_CODE_CHARS: usize = 3;
 const MIN_WORD_CHARS: usize = 4;
+/// A longer code is looked for by so many of its digits.
+const MAX_CODE_DIGITS: usize = 8;
 /// A longer text is not compared: nothing is shown.
 const MAX_TEXT_CHARS: usize = 4096;
 /// Words beyond this length are not shown.
 const MAX_WORDS_BYTES: usize = 4096;
 
-/// Words of a text that also explain an error. Alone they show nothing of a text, and without them nobody could read
-/// what a service says.
+/// Words of a text that also explain an error, in order. Alone they show nothing of a text, and without them nobody
+/// could read what a service says.
 const ORDINARY_WORDS: [&str; 75] = [
     "account",
     "active",
@@ -104,7 +105,7 @@ const ORDINARY_WORDS: [&str; 75] = [
     "только",
 ];
 
-/// What of a message must not be shown. Making it costs more than searching the words of most errors.
+/// What of a message must not be shown.
 pub(crate) struct OwnText {
     finders: Vec<Finder>,
     is_too_long: bool,
@@ -123,18 +124,14 @@ impl OwnText {
                 is_too_long: true,
             };
         }
-        let mut letters = Vec::new();
-        let mut digits = number_needles(number);
-        let mut words = BTreeSet::new();
+        let mut letters = Needles::default();
+        let mut digits = Needles::default();
+        digits.push_windows(number.chars(), MIN_NUMBER_DIGITS, MatchRule::Anywhere);
         for form in decoded_forms(text) {
-            letters.extend(run_needles(&form));
-            digits.extend(digit_needles(&form));
-            words.extend(code_words(&form));
+            push_runs(&form, &mut letters);
+            push_code_words(&form, &mut letters);
+            push_codes(&form, &mut digits);
         }
-        letters.extend(words.into_iter().map(|text| Needle {
-            text,
-            rule: MatchRule::WholeWord,
-        }));
         let letters = Finder::new(letters, Compared::LettersAndDigits);
         let digits = Finder::new(digits, Compared::Digits);
         Self {
@@ -161,69 +158,63 @@ impl OwnText {
 
 /// Whether a service's code is a word of the text that can be a code.
 pub(crate) fn has_code(text: &str, code: &str) -> bool {
-    let code = Compared::LettersAndDigits.text(code);
+    let compared = |text| Compared::LettersAndDigits.chars(text);
+    let code: String = compared(code).collect();
+    let is_code = |word| compared(word).eq(code.chars());
     code.chars().count() >= MIN_WORD_CHARS
+        && is_code_word(&code)
         && text.chars().nth(MAX_TEXT_CHARS).is_none()
         && decoded_forms(text)
-            .into_iter()
-            .any(|form| code_words(&form).any(|word| word == code))
+            .iter()
+            .any(|form| words(form).any(is_code))
 }
 
 /// Every run of the text, or the whole text if it is shorter than one.
-fn run_needles(text: &str) -> Vec<Needle> {
-    let compared = Compared::LettersAndDigits.text(text);
-    let length = compared.chars().count();
+fn push_runs(text: &str, needles: &mut Needles) {
+    let compared = || Compared::LettersAndDigits.chars(text);
+    let length = compared().take(RUN_CHARS).count();
     if (MIN_CODE_CHARS..RUN_CHARS).contains(&length) {
-        return vec![Needle {
-            text: compared,
-            rule: MatchRule::WholeWord,
-        }];
+        needles.push(compared(), MatchRule::WholeWord);
     }
-    windows(&compared, RUN_CHARS, MatchRule::Anywhere)
+    needles.push_windows(compared(), RUN_CHARS, MatchRule::Anywhere);
+}
+
+/// The words that can be a code. One that is as long as a run is found as a run.
+fn push_code_words(text: &str, needles: &mut Needles) {
+    let mut compared = String::new();
+    for word in words(text) {
+        compared.clear();
+        compared.extend(Compared::LettersAndDigits.chars(word));
+        if is_code_word(&compared) && compared.chars().nth(RUN_CHARS - 1).is_none() {
+            needles.push(compared.chars(), MatchRule::WholeWord);
+        }
+    }
 }
 
 /// The codes of a text with anything between their digits, and their parts.
-fn digit_needles(text: &str) -> Vec<Needle> {
-    let is_letter = |c: char| c.is_alphabetic();
-    let codes = text
-        .split(is_letter)
-        .map(|code| Compared::Digits.text(code));
-    codes
-        .flat_map(|code| {
-            let mut needles = windows(&code, MIN_DIGITS, MatchRule::Together);
-            if code.len() >= MIN_CODE_DIGITS {
-                needles.push(Needle {
-                    text: code,
-                    rule: MatchRule::Anywhere,
-                });
-            }
-            needles
-        })
-        .collect()
+fn push_codes(text: &str, needles: &mut Needles) {
+    for code in text.split(is_letter) {
+        let digits = || Compared::Digits.chars(code);
+        let length = digits().take(MAX_CODE_DIGITS).count();
+        needles.push_windows(digits(), MIN_DIGITS, MatchRule::Together);
+        if length >= MIN_CODE_DIGITS {
+            needles.push_windows(digits(), length, MatchRule::Anywhere);
+        }
+    }
 }
 
-/// The number in its international form, which has the national one in it.
-fn number_needles(number: &str) -> Vec<Needle> {
-    windows(number, MIN_NUMBER_DIGITS, MatchRule::Anywhere)
-}
-
-fn windows(text: &str, length: usize, rule: MatchRule) -> Vec<Needle> {
-    let all: Vec<char> = text.chars().collect();
-    let needle = |run: &[char]| Needle {
-        text: run.iter().collect(),
-        rule,
-    };
-    all.windows(length).map(needle).collect()
-}
-
-/// The words that can be a code: as they stand between blanks, and between other characters.
-fn code_words(text: &str) -> impl Iterator<Item = String> {
-    let between = |is_gap: fn(char) -> bool| text.split(is_gap);
-    between(char::is_whitespace)
-        .chain(between(|c| !c.is_alphanumeric() && !c.is_ascii_graphic()))
-        .chain(between(|c| !c.is_alphanumeric()))
-        .map(|word| Compared::LettersAndDigits.text(word))
-        .filter(|word| is_code_word(word))
+/// The words of a text: as they stand between blanks, and between other characters.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split_whitespace().flat_map(|word| {
+        let is_whole = word.chars().all(is_letter_or_digit);
+        let parts = Some(word).filter(|_| !is_whole).into_iter();
+        let is_foreign = |c: char| !is_letter_or_digit(c) && !c.is_ascii_graphic();
+        let parts = parts.flat_map(move |word| {
+            let between = word.split(is_foreign);
+            between.chain(word.split(|c| !is_letter_or_digit(c)))
+        });
+        std::iter::once(word).chain(parts)
+    })
 }
 
 fn is_code_word(word: &str) -> bool {
@@ -231,7 +222,7 @@ fn is_code_word(word: &str) -> bool {
     if word.contains(|c: char| c.is_ascii_digit()) {
         return length >= MIN_CODE_CHARS;
     }
-    length >= MIN_WORD_CHARS && !ORDINARY_WORDS.contains(&word)
+    length >= MIN_WORD_CHARS && ORDINARY_WORDS.binary_search(&word).is_err()
 }
 
 #[cfg(test)]
@@ -386,7 +377,7 @@ mod tests {
                 _ => piece.split(' ').collect::<Vec<_>>().join("\r\n  "),
             };
             let shown = OwnText::new(&text, NUMBER).conceal(&format!("{before}|{quoted}|"));
-            let is_run = Compared::LettersAndDigits.text(piece).chars().count() >= RUN_CHARS;
+            let is_run = Compared::LettersAndDigits.chars(piece).count() >= RUN_CHARS;
             prop_assert!(!is_run || !shown.contains(&quoted), "{shown}");
             let left: String = shown.chars().filter(char::is_ascii_digit).collect();
             prop_assert!(!is_run || left.is_empty(), "{shown}");

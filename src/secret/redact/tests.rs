@@ -194,10 +194,11 @@ fn secrets() -> impl Strategy<Value = String> {
     prop_oneof![ordinary, tricky, digits, "[a-zа-яў]{8,12}"]
         .prop_map(|secret: String| secret.trim().to_owned())
         .prop_filter("a secret of 8 visible characters", |secret| {
-            without_blanks(secret).chars().count() >= MIN_SECRET_LEN
+            without_blanks(secret).count() >= MIN_SECRET_LEN
         })
         .prop_filter("six of them if it reads as an encoding", |secret| {
-            let is_long = |form: &String| without_blanks(form).chars().count() >= MIN_SPELLING_LEN;
+            let is_long =
+                |form: &Zeroizing<String>| without_blanks(form).count() >= MIN_SPELLING_LEN;
             decoded_forms(secret).iter().all(is_long)
         })
 }

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::{memchr, memchr_iter, memchr3};
-
 use crate::secret::characters::is_invisible;
+use crate::secret::search::census::Census;
 use crate::secret::search::reader::{Markup, MarkupPart, Reader, Work, as_lone_byte};
 
 /// A part of the source.
@@ -90,27 +89,35 @@ impl<'t> Layer<'t> {
     /// The texts that a reader of the decoded text sees: first without markup (what is not in a tag, what is, and what
     /// splits that), then with one level of escapes removed; those of mail apart, if there are many. None: nothing is
     /// to be decoded.
-    pub(super) fn views(&self, work: &Work) -> Vec<Layer<'static>> {
+    pub(super) fn views(&self, census: Census, work: &Work) -> Vec<Layer<'static>> {
         let is_changed = |view: &Layer<'_>| view.len() > 0 && view.len() < self.len();
-        if memchr(b'<', &self.bytes).is_some() {
+        if census.has(Census::MARKUP) {
             let mut parts = self.without_markup(work);
             parts.retain(is_changed);
             if !parts.is_empty() {
                 return parts;
             }
         }
-        let has_escapes = memchr3(b'\\', b'%', b'&', &self.bytes).is_some();
-        let has_mail_escapes = memchr_iter(b'=', &self.bytes)
-            .any(|at| self.bytes.get(at..at + 6).is_some_and(is_mail_escape));
+        let has_mail_escapes = || {
+            let mut ahead = self.bytes.windows(6);
+            census.has(Census::EQUALS) && ahead.any(is_mail_escape)
+        };
         let mut views = Vec::new();
-        if has_escapes || !self.bytes.is_ascii() {
+        if census.has(Census::ESCAPES) || census.has(Census::NOT_ASCII) && self.has_invisible() {
             views.push(self.without_escapes(false, work));
         }
-        if has_mail_escapes {
+        if has_mail_escapes() {
             views.push(self.without_escapes(true, work));
         }
         views.retain(is_changed);
         views
+    }
+
+    /// Whether a character draws nothing, or stands for one that could not be read.
+    fn has_invisible(&self) -> bool {
+        let is_left_out = |char: char| is_invisible(char) || char == char::REPLACEMENT_CHARACTER;
+        let mut chunks = self.bytes.utf8_chunks();
+        chunks.any(|chunk| chunk.valid().contains(is_left_out))
     }
 
     fn without_markup(&self, work: &Work) -> Vec<Layer<'static>> {

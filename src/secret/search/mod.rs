@@ -3,24 +3,25 @@
 //! nothing; escapes and markup are read on the way, each in every way that it can be read; and texts in
 //! other alphabets (base64, hexadecimal, lists of codes, UTF-16) are decoded, on top of each other too.
 //!
-//! One automaton has all that is looked for, and passes each text once. The work is limited: a text
-//! whose encodings need more of it is not searched to its end, and must not be shown.
+//! All that is looked for is found in one pass of each text. The work is limited: a text whose encodings
+//! need more of it is not searched to its end, and must not be shown.
 
+mod census;
 mod layer;
+mod needles;
 mod packed;
 mod pass;
 mod reader;
 
-use std::collections::BTreeSet;
+use zeroize::Zeroizing;
 
-use aho_corasick::automaton::{Automaton, StateID};
-use aho_corasick::nfa::contiguous::NFA;
-use aho_corasick::{Anchored, MatchKind};
-
-use crate::secret::characters::{fold, is_invisible};
+use crate::secret::characters::{fold, is_invisible, is_letter_or_digit};
+use crate::secret::search::census::Census;
 use crate::secret::search::layer::{Layer, SourceMarks};
-use crate::secret::search::pass::Pass;
-use crate::secret::search::reader::{MAX_LEVELS, Reader, Work};
+use crate::secret::search::needles::SortedNeedles;
+pub(crate) use crate::secret::search::needles::{MatchRule, Needles};
+use crate::secret::search::pass::{Pass, Threads};
+use crate::secret::search::reader::{MAX_LEVELS, Reader, Work, is_mark};
 
 /// How far a text is decoded.
 const MAX_DEPTH: Depth = Depth {
@@ -53,77 +54,44 @@ pub(crate) enum Compared {
     Digits,
 }
 
-/// Where a needle counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum MatchRule {
-    Anywhere,
-    /// Not as a part of a longer word.
-    WholeWord,
-    /// With only a few characters that are no letters between its characters.
-    Together,
-}
-
-/// What is looked for, as it is compared.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Needle {
-    pub(crate) text: String,
-    pub(crate) rule: MatchRule,
-}
-
 /// Looks for its needles.
 pub(crate) struct Finder {
-    automaton: NFA,
-    root: StateID,
-    needles: Vec<Needle>,
+    needles: SortedNeedles,
     compared: Compared,
-    /// The other characters that some needle has: for these, they count.
-    literals: BTreeSet<char>,
-    shortest: usize,
+    /// The other characters that some needle has, in order: for these, they count.
+    literals: Zeroizing<Vec<char>>,
 }
 
 impl Compared {
     /// The character as it is compared; none: it does not count.
     pub(crate) fn character(self, character: char) -> Option<char> {
-        let folded = match self {
-            _ if !character.is_ascii() && is_invisible(character) => return None,
-            Self::LettersAndDigits | Self::Digits => fold(character),
-        };
+        if !character.is_ascii() && is_invisible(character) {
+            return None;
+        }
+        let folded = fold(character);
         let counts = match self {
-            Self::LettersAndDigits => folded.is_alphanumeric(),
+            Self::LettersAndDigits => is_letter_or_digit(folded),
             Self::Digits => folded.is_ascii_digit(),
         };
         counts.then_some(folded)
     }
 
     /// The characters of a text that count.
-    pub(crate) fn text(self, text: &str) -> String {
-        text.chars()
-            .filter_map(|char| self.character(char))
-            .collect()
+    pub(crate) fn chars(self, text: &str) -> impl Iterator<Item = char> {
+        text.chars().filter_map(move |char| self.character(char))
     }
 }
 
 impl Finder {
-    /// None: there is nothing to look for, or more than an automaton can have.
-    pub(crate) fn new(mut needles: Vec<Needle>, compared: Compared) -> Option<Self> {
-        needles.retain(|needle| !needle.text.is_empty());
-        needles.sort_unstable();
-        needles.dedup();
-        let automaton = NFA::builder()
-            .match_kind(MatchKind::Standard)
-            // The search goes through the states itself.
-            .prefilter(false)
-            .build(needles.iter().map(|needle| needle.text.as_bytes()))
-            .ok()?;
-        let literals = needles
-            .iter()
-            .flat_map(|needle| needle.text.chars())
-            .filter(|char| compared.character(*char).is_none())
-            .collect();
+    /// None: there is nothing to look for.
+    pub(crate) fn new(needles: Needles, compared: Compared) -> Option<Self> {
+        let needles = SortedNeedles::new(needles)?;
+        let is_literal = |char: &&char| compared.character(**char).is_none();
+        let count = needles.chars().iter().filter(is_literal).count();
+        let mut literals = Zeroizing::new(Vec::with_capacity(count));
+        literals.extend(needles.chars().iter().filter(is_literal));
+        literals.sort_unstable();
         Some(Self {
-            root: automaton.start_state(Anchored::No).ok()?,
-            automaton,
-            shortest: needles.iter().map(|needle| needle.text.len()).min()?,
             needles,
             compared,
             literals,
@@ -131,41 +99,75 @@ impl Finder {
     }
 
     /// The text with `***` for all that stands for a needle of one of these; none if there is nothing of that kind.
-    pub(crate) fn conceal<'f>(
-        finders: impl IntoIterator<Item = &'f Self>,
-        text: &[u8],
-    ) -> Result<Option<Vec<u8>>, TooMuchWork> {
-        let mut marks = SourceMarks::new(text);
-        for finder in finders {
-            let work = Work::new(text.len().saturating_mul(STEPS_PER_BYTE).max(MIN_STEPS));
-            finder.search(&Layer::of_source(text), MAX_DEPTH, &mut marks, &work);
-            if work.is_spent() {
-                return Err(TooMuchWork);
-            }
+    pub(crate) fn conceal(finders: &[Self], text: &[u8]) -> Result<Option<Vec<u8>>, TooMuchWork> {
+        if finders.is_empty() {
+            return Ok(None);
         }
-        Ok(marks.replaced())
+        let steps = text.len().saturating_mul(STEPS_PER_BYTE).max(MIN_STEPS);
+        let work = Work::new(steps.saturating_mul(finders.len()));
+        let mut search = Search::new(finders, text, &work);
+        search.run(&Layer::of_source(text), MAX_DEPTH);
+        if work.is_spent() {
+            return Err(TooMuchWork);
+        }
+        Ok(search.marks.replaced())
+    }
+
+    /// Whether a text can have a needle.
+    fn can_find(&self, census: Census) -> bool {
+        const OTHER_DIGITS: u8 = Census::ESCAPES | Census::EQUALS | Census::NOT_ASCII;
+        self.compared == Compared::LettersAndDigits
+            || census.digits >= self.needles.shortest()
+            || census.has(OTHER_DIGITS)
     }
 
     /// Whether this character counts for some needle, though not for all.
     fn is_literal(&self, character: char) -> bool {
-        !self.literals.is_empty() && self.literals.contains(&fold(character))
+        !self.literals.is_empty() && self.literals.binary_search(&fold(character)).is_ok()
+    }
+}
+
+/// One search of a text.
+struct Search<'s> {
+    finders: &'s [Finder],
+    shortest: usize,
+    marks: SourceMarks<'s>,
+    work: &'s Work,
+    /// Memory that each pass uses again.
+    threads: Threads,
+}
+
+impl<'s> Search<'s> {
+    fn new(finders: &'s [Finder], text: &'s [u8], work: &'s Work) -> Self {
+        let shortest = finders.iter().map(|finder| finder.needles.shortest()).min();
+        Self {
+            finders,
+            shortest: shortest.unwrap_or(usize::MAX),
+            marks: SourceMarks::new(text),
+            work,
+            threads: Threads::default(),
+        }
     }
 
-    fn search(&self, layer: &Layer<'_>, depth: Depth, marks: &mut SourceMarks<'_>, work: &Work) {
+    fn run(&mut self, layer: &Layer<'_>, depth: Depth) {
+        let (work, shortest) = (self.work, self.shortest);
         if work.is_spent() {
             return;
         }
-        Pass::new(self, layer, marks, work).run();
+        let census = Census::of(&layer.bytes);
+        for finder in self.finders.iter().filter(|finder| finder.can_find(census)) {
+            Pass::new(finder, layer, self).run();
+        }
         let views = match depth.levels {
             0 => Vec::new(),
-            _ => layer.views(work),
+            _ => layer.views(census, work),
         };
         for view in &views {
             let inner = Depth {
                 levels: depth.levels - 1,
                 ..depth
             };
-            self.search(view, inner, marks, work);
+            self.run(view, inner);
         }
         if depth.unpacked == 0 {
             return;
@@ -174,17 +176,25 @@ impl Finder {
             unpacked: depth.unpacked - 1,
             ..depth
         };
-        let mut search = |run: &Layer<'_>| self.search(run, inner, marks, work);
-        packed::unpack_utf16(layer, self.shortest, work, &mut search);
-        packed::join_lists(layer, self.shortest, &mut search);
+        let mut search = |run: &Layer<'_>| self.run(run, inner);
+        if census.has(Census::HALVES) {
+            packed::unpack_utf16(layer, shortest, work, &mut search);
+        }
+        if census.has(Census::QUOTES) {
+            packed::join_lists(layer, shortest, &mut search);
+        }
         if views.is_empty() {
-            packed::unpack(layer, self.shortest, work, &mut search);
+            packed::unpack(layer, census, shortest, work, &mut search);
         }
     }
 }
 
 /// `text` with each number of levels of escapes removed, itself first: some secrets read as an encoding.
-pub(crate) fn decoded_forms(text: &str) -> BTreeSet<String> {
+pub(crate) fn decoded_forms(text: &str) -> Vec<Zeroizing<String>> {
+    let mut forms = vec![Zeroizing::new(text.to_owned())];
+    if !text.contains(is_mark) {
+        return forms;
+    }
     let work = Work::new(usize::MAX);
     let reader = Reader {
         text: text.as_bytes(),
@@ -192,24 +202,26 @@ pub(crate) fn decoded_forms(text: &str) -> BTreeSet<String> {
         needs_end: false,
         work: &work,
     };
-    let decode = |level| {
+    for level in 1..=MAX_LEVELS {
         let mut at = 0;
-        std::iter::from_fn(|| {
-            let reading = reader.read(at, level)?;
+        // A reading takes less than twice the bytes that it is read from: no copy stays where a smaller buffer was.
+        let mut form = Zeroizing::new(String::with_capacity(text.len() * 2));
+        while let Some(reading) = reader.read(at, level) {
             at = reading.end;
-            Some(reading.char)
-        })
-        .collect()
-    };
-    (0..=MAX_LEVELS).map(decode).collect()
+            form.push(reading.char);
+        }
+        if !forms.contains(&form) {
+            forms.push(form);
+        }
+    }
+    forms
 }
 
 /// `text` as it is compared where every character counts: without blanks, the `+` of forms, and invisible characters.
-pub(crate) fn without_blanks(text: &str) -> String {
+pub(crate) fn without_blanks(text: &str) -> impl Iterator<Item = char> {
     text.chars()
         .filter(|char| !char.is_whitespace() && *char != '+' && !is_invisible(*char))
         .map(fold)
-        .collect()
 }
 
 impl std::fmt::Debug for Finder {

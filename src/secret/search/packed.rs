@@ -7,6 +7,7 @@ use std::ops::Range;
 use memchr::memchr2;
 
 use crate::secret::characters::is_invisible;
+use crate::secret::search::census::{Census, base64_value};
 use crate::secret::search::layer::{Layer, Span};
 use crate::secret::search::reader::{Work, sequence_length};
 
@@ -25,12 +26,24 @@ struct Code {
 }
 
 /// Calls `visit` with each run of at least `min` bytes that a view decodes to.
-pub(super) fn unpack(view: &Layer<'_>, min: usize, work: &Work, visit: &mut dyn FnMut(&Layer<'_>)) {
+pub(super) fn unpack(
+    view: &Layer<'_>,
+    census: Census,
+    min: usize,
+    work: &Work,
+    visit: &mut dyn FnMut(&Layer<'_>),
+) {
     work.spend(view.len() * 2);
     let mut runs = Runs::new(min, visit);
-    base64(view, work, &mut runs);
-    hexadecimal(view, &mut runs);
-    codes(view, &mut runs);
+    if census.base64 * 3 >= min * 4 {
+        base64(view, census.base64, work, &mut runs);
+    }
+    if census.hexadecimal >= min * 2 {
+        hexadecimal(view, &mut runs);
+    }
+    if census.digits >= min {
+        codes(view, &mut runs);
+    }
 }
 
 /// The same for lists of short strings, as JSON and programs write them: `["a","b"]`, `"a" + "b"`.
@@ -45,9 +58,6 @@ pub(super) fn unpack_utf16(
     work: &Work,
     visit: &mut dyn FnMut(&Layer<'_>),
 ) {
-    if memchr2(0, 4, &layer.bytes).is_none() {
-        return;
-    }
     work.spend(layer.len() * 2);
     let mut runs = Runs::new(min, visit);
     for parity in 0..2 {
@@ -73,19 +83,15 @@ fn is_common(char: char) -> bool {
 }
 
 /// Base64 with either alphabet, from each of the four places in a group; what is not in the alphabets is left out.
-fn base64(view: &Layer<'_>, work: &Work, runs: &mut Runs<'_>) {
-    let symbols: Vec<Symbol> = symbols(view, |byte| match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' | b'-' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
-    });
-    work.spend(symbols.len() * 3);
-    if symbols.len() * 3 < runs.min * 4 {
-        return;
-    }
+fn base64(view: &Layer<'_>, count: usize, work: &Work, runs: &mut Runs<'_>) {
+    let mut symbols: Vec<Symbol> = Vec::with_capacity(count);
+    symbols.extend(view.bytes.iter().enumerate().filter_map(|(at, byte)| {
+        Some(Symbol {
+            value: base64_value(*byte)?,
+            span: view.span(at..at + 1),
+        })
+    }));
+    work.spend(count * 3);
     for place in 0..4 {
         let symbols = symbols.get(place..).unwrap_or_default();
         for (pair, at) in symbols.windows(2).zip([0, 1, 2, 3].into_iter().cycle()) {
@@ -98,17 +104,6 @@ fn base64(view: &Layer<'_>, work: &Work, runs: &mut Runs<'_>) {
         }
         runs.flush();
     }
-}
-
-fn symbols(view: &Layer<'_>, value: impl Fn(u8) -> Option<u8>) -> Vec<Symbol> {
-    let all = view.bytes.iter().enumerate();
-    all.filter_map(|(at, byte)| {
-        Some(Symbol {
-            value: value(*byte)?,
-            span: view.span(at..at + 1),
-        })
-    })
-    .collect()
 }
 
 /// Hexadecimal digits from both places in a pair, with anything between them that is no letter, and with `0x`.
@@ -233,7 +228,7 @@ struct Runs<'v> {
 impl<'v> Runs<'v> {
     fn new(min: usize, visit: &'v mut dyn FnMut(&Layer<'_>)) -> Self {
         Self {
-            layer: Layer::with_capacity(64),
+            layer: Layer::with_capacity(0),
             min,
             open: 0,
             after_half: false,

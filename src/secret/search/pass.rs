@@ -1,28 +1,26 @@
-//! One pass of the automaton over one text. Where a text can be read in several ways (a `%41` is three
+//! One pass over one text. Where a text can be read in several ways (a `%41` is three
 //! characters, or an `A`), the pass follows all of them at once.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use aho_corasick::Anchored;
-use aho_corasick::automaton::{Automaton, StateID};
-
-use crate::secret::characters::{fold, is_invisible};
+use crate::secret::characters::{fold, is_invisible, is_letter_or_digit};
 use crate::secret::search::layer::{Layer, SourceMarks};
+use crate::secret::search::needles::{MatchRule, Prefix};
 use crate::secret::search::reader::{MAX_LEVELS, Reader, Reading, Work, is_mark};
-use crate::secret::search::{Finder, MatchRule, Needle};
+use crate::secret::search::{Finder, Search};
 
 /// The number of characters between two digits that belong together.
 const MAX_GAP: usize = 3;
 
 /// One way to read the text up to one place.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Thread {
-    state: StateID,
+    read: Prefix,
     /// The last character that counted.
     last: Option<usize>,
-    /// Whether it stands directly before this place.
-    after_word: bool,
+    /// The visible character directly before this place.
+    before: Option<char>,
 }
 
 /// A character that counted, on the way of some thread.
@@ -30,9 +28,9 @@ struct Thread {
 struct CountedChar {
     before: Option<usize>,
     range: Range<usize>,
-    bytes: usize,
-    after_word: bool,
-    /// The number of bytes, this character's included, that are marked up to here.
+    /// The visible character directly before it.
+    previous: Option<char>,
+    /// The number of characters, this one included, that are marked up to here.
     marked: usize,
 }
 
@@ -56,12 +54,9 @@ impl Edge {
     }
 }
 
-pub(super) struct Pass<'p, 's> {
-    finder: &'p Finder,
-    layer: &'p Layer<'p>,
-    marks: &'p mut SourceMarks<'s>,
-    reader: Reader<'p>,
-    work: &'p Work,
+/// The ways that are followed.
+#[derive(Default)]
+pub(super) struct Threads {
     steps: Vec<CountedChar>,
     /// The threads at the current place.
     live: Vec<Thread>,
@@ -69,22 +64,31 @@ pub(super) struct Pass<'p, 's> {
     ahead: BTreeMap<usize, Vec<Thread>>,
 }
 
+pub(super) struct Pass<'p, 's> {
+    finder: &'p Finder,
+    layer: &'p Layer<'p>,
+    marks: &'p mut SourceMarks<'s>,
+    reader: Reader<'p>,
+    work: &'p Work,
+    threads: &'p mut Threads,
+}
+
 impl<'p, 's> Pass<'p, 's> {
     pub(super) fn new(
         finder: &'p Finder,
         layer: &'p Layer<'p>,
-        marks: &'p mut SourceMarks<'s>,
-        work: &'p Work,
+        search: &'p mut Search<'s>,
     ) -> Self {
-        let root = Thread {
-            state: finder.root,
-            last: None,
-            after_word: false,
-        };
+        let threads = &mut search.threads;
+        threads.steps.clear();
+        threads.ahead.clear();
+        threads.live.clear();
+        threads.live.push(Thread::default());
+        let work = search.work;
         Self {
             finder,
             layer,
-            marks,
+            marks: &mut search.marks,
             reader: Reader {
                 text: &layer.bytes,
                 quoted_printable: true,
@@ -92,9 +96,7 @@ impl<'p, 's> Pass<'p, 's> {
                 work,
             },
             work,
-            steps: Vec::new(),
-            live: vec![root],
-            ahead: BTreeMap::new(),
+            threads,
         }
     }
 
@@ -106,46 +108,47 @@ impl<'p, 's> Pass<'p, 's> {
                 return;
             };
             self.branch(at, raw);
-            let Some((next, threads)) = self.ahead.pop_first() else {
+            let Some((next, threads)) = self.threads.ahead.pop_first() else {
                 return;
             };
             at = next;
-            self.live = threads;
+            self.threads.live = threads;
         }
     }
 
     /// Follows the only thread as long as the text can be read in one way only. Returns the place after that.
     fn pass_plain(&mut self, start: usize) -> usize {
-        let (true, [thread]) = (self.ahead.is_empty(), self.live.as_slice()) else {
+        let (true, [thread]) = (self.threads.ahead.is_empty(), self.threads.live.as_slice()) else {
             return start;
         };
         let mut thread = *thread;
         let mut at = start;
-        while let Some(byte) = self.layer.bytes.get(at)
-            && byte.is_ascii()
-            && !is_special(*byte)
-            && !self.finder.is_literal(char::from(*byte))
+        while let Some(raw) = self.reader.raw(at)
+            && !begins_something(raw.char, thread)
+            && !self.finder.is_literal(raw.char)
         {
-            match self.finder.compared.character(char::from(*byte)) {
-                Some(char) => thread = self.step(thread, char, at..at + 1),
-                None => thread.after_word = false,
+            match self.finder.compared.character(raw.char) {
+                Some(char) => thread = self.step(thread, char, at..raw.end),
+                None if is_invisible(raw.char) => {}
+                None => thread.before = Some(raw.char),
             }
-            if thread.state == self.finder.root {
-                self.steps.clear();
+            if thread.read.is_empty() {
+                self.threads.steps.clear();
                 thread.last = None;
             }
-            at += 1;
+            at = raw.end;
         }
         self.work.spend(at - start);
-        self.live = vec![thread];
+        if let Some(only) = self.threads.live.first_mut() {
+            *only = thread;
+        }
         at
     }
 
     /// Follows each thread through each way to read what begins here.
     fn branch(&mut self, at: usize, raw: Reading) {
-        let live = std::mem::take(&mut self.live);
-        let root = self.finder.root;
-        let edges = self.edges(at, raw, live.iter().any(|thread| thread.state != root));
+        let live = std::mem::take(&mut self.threads.live);
+        let edges = self.edges(at, raw, live.iter().any(|thread| !thread.read.is_empty()));
         self.work.spend(live.len() * edges.len());
         for thread in live {
             for edge in &edges {
@@ -163,9 +166,9 @@ impl<'p, 's> Pass<'p, 's> {
             self.arrive(next, edge);
         }
         if counted.is_none() {
-            let is_seen = !char.is_some_and(is_invisible);
+            let before = char.filter(|char| !is_invisible(*char));
             let next = Thread {
-                after_word: thread.after_word && !is_seen,
+                before: before.or(thread.before.filter(|_| char.is_some())),
                 ..thread
             };
             self.arrive(next, edge);
@@ -174,75 +177,66 @@ impl<'p, 's> Pass<'p, 's> {
 
     /// A thread that has found nothing yet adds nothing, except the one that reads the text as it is.
     fn arrive(&mut self, thread: Thread, edge: Edge) {
-        let root = self.finder.root;
-        if thread.state == root && !edge.is_raw {
+        if thread.read.is_empty() && !edge.is_raw {
             return;
         }
-        let there = self.ahead.entry(edge.end).or_default();
-        if there.iter().any(|other| other.state == thread.state) {
+        let there = self.threads.ahead.entry(edge.end).or_default();
+        if there.iter().any(|other| other.read == thread.read) {
             return;
         }
         there.push(thread);
         if there.len() > 1 {
-            there.retain(|thread| thread.state != root);
+            there.retain(|thread| !thread.read.is_empty());
         }
     }
 
     /// The thread after a character that counts; marks what ends with it.
     fn step(&mut self, thread: Thread, char: char, range: Range<usize>) -> Thread {
-        let automaton = &self.finder.automaton;
-        let mut buffer = [0; 4];
-        let bytes = char.encode_utf8(&mut buffer).as_bytes();
-        let state = bytes.iter().fold(thread.state, |state, byte| {
-            automaton.next_state(Anchored::No, state, *byte)
-        });
-        let is_word = char.is_alphanumeric();
-        if state == self.finder.root {
+        let read = self.finder.needles.after(thread.read, char, self.work);
+        let before = Some(char);
+        if read.is_empty() {
             return Thread {
-                state,
+                read,
                 last: None,
-                after_word: is_word,
+                before,
             };
         }
         let end = range.end;
-        self.steps.push(CountedChar {
+        self.threads.steps.push(CountedChar {
             before: thread.last,
             range,
-            bytes: bytes.len(),
-            after_word: thread.after_word,
+            previous: thread.before,
             marked: 0,
         });
-        let last = self.steps.len() - 1;
-        if automaton.is_match(state) {
-            self.matched(state, last, end);
+        let last = self.threads.steps.len() - 1;
+        if read.length() >= self.finder.needles.shortest() {
+            let next = self.reader.raw(end);
+            let ends_word = !next.is_some_and(|next| is_letter_or_digit(next.char));
+            self.finder.needles.ends(read, ends_word, |length, rule| {
+                self.found(rule, length, last);
+            });
         }
         Thread {
-            state,
+            read,
             last: Some(last),
-            after_word: is_word,
+            before,
         }
     }
 
-    /// Marks the needles that end with this step.
-    fn matched(&mut self, state: StateID, last: usize, end: usize) {
-        let finder = self.finder;
-        for index in 0..finder.automaton.match_len(state) {
-            let pattern = finder.automaton.match_pattern(state, index);
-            let needle = finder.needles.get(pattern.as_usize());
-            if let Some(needle) = needle.filter(|needle| self.counts(needle, last, end)) {
-                self.mark(needle.text.len(), last);
-            }
+    fn found(&mut self, rule: MatchRule, length: usize, last: usize) {
+        if self.counts(rule, length, last) {
+            self.mark(length, last);
         }
     }
 
-    fn counts(&self, needle: &Needle, last: usize, end: usize) -> bool {
-        let steps = || self.steps_back(last, needle.text.len());
-        match needle.rule {
+    /// Whether the needle of this length counts that ends with this step. One that is a word ends with a word.
+    fn counts(&self, rule: MatchRule, length: usize, last: usize) -> bool {
+        let steps = || self.steps_back(last).take(length);
+        match rule {
             MatchRule::Anywhere => true,
             MatchRule::WholeWord => {
-                let begins = steps().last().is_some_and(|first| !first.after_word);
-                let next = self.reader.raw(end);
-                begins && !next.is_some_and(|next| next.char.is_alphanumeric())
+                let before = steps().last().and_then(|first| first.previous);
+                !before.is_some_and(is_letter_or_digit)
             }
             MatchRule::Together => steps().zip(steps().skip(1)).all(|(after, before)| {
                 let gap = before.range.end..after.range.start;
@@ -251,25 +245,19 @@ impl<'p, 's> Pass<'p, 's> {
         }
     }
 
-    /// The steps of the last `bytes` bytes, the last one first.
-    fn steps_back(&self, last: usize, bytes: usize) -> impl Iterator<Item = &CountedChar> {
-        let mut left = bytes;
-        let mut at = Some(last);
-        std::iter::from_fn(move || {
-            let step = self.steps.get(at.filter(|_| left > 0)?)?;
-            left = left.saturating_sub(step.bytes);
-            at = step.before;
-            Some(step)
-        })
+    /// This step and those before it.
+    fn steps_back(&self, last: usize) -> impl Iterator<Item = &CountedChar> {
+        let before = |step: &&CountedChar| self.threads.steps.get(step.before?);
+        std::iter::successors(self.threads.steps.get(last), before)
     }
 
-    fn mark(&mut self, bytes: usize, last: usize) {
-        let mut left = bytes;
+    fn mark(&mut self, length: usize, last: usize) {
         let mut at = Some(last);
         let mut after = None;
-        while left > 0
-            && let Some(step) = at.and_then(|at| self.steps.get_mut(at))
-        {
+        for left in (1..=length).rev() {
+            let Some(step) = at.and_then(|at| self.threads.steps.get_mut(at)) else {
+                return;
+            };
             let span = self.layer.span(step.range.clone());
             self.marks.mark(span, after);
             self.work.spend(1);
@@ -277,7 +265,6 @@ impl<'p, 's> Pass<'p, 's> {
                 return;
             }
             step.marked = left;
-            left = left.saturating_sub(step.bytes);
             at = step.before;
             after = Some(span);
         }
@@ -315,9 +302,9 @@ impl<'p, 's> Pass<'p, 's> {
     }
 }
 
-/// Whether more than one character can begin with this byte.
-fn is_special(byte: u8) -> bool {
-    matches!(byte, b'<' | b']') || is_mark(char::from(byte))
+/// Whether an escape can begin with this character, or markup that splits what the thread has found.
+fn begins_something(char: char, thread: Thread) -> bool {
+    is_mark(char) || matches!(char, '<' | ']') && !thread.read.is_empty()
 }
 
 /// Whether this is a few characters, without letters and digits.
