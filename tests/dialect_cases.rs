@@ -17,7 +17,7 @@
 //!   looked up in the reply's `status` and `body` (`expect`: `listed` `not listed` `not told`, or the state of the
 //!   text), and once the probe as a `wire` request.
 //! - `answers.toml`: `[[case]]` with the read case it replies to (`asked`), what to `say`
-//!   (`accepted ID`, a cause, `doubt CAUSE`; `login` and `status` for those operations) and
+//!   (`accepted ID`, a cause, `doubt CAUSE`; `login`, `status` and `local` for those operations) and
 //!   the `wire` reply.
 //!
 //! A `wire` has every header except those that any client adds; JSON is compared as JSON and
@@ -739,6 +739,11 @@ impl Cases {
             .map_err(|why| why.to_string())?;
         if case.say == "login" {
             let reply = self.dialect.render_login(&seen, &reading.fields, now());
+            return same_wire(&normal_golden(&case.wire), &normal_reply(&reply));
+        }
+        if case.say == "local" {
+            let reply = self.dialect.render_local(&seen, &reading.fields, now());
+            let reply = reply.ok_or("no words for it")?;
             return same_wire(&normal_golden(&case.wire), &normal_reply(&reply));
         }
         if case.say == "status" {

@@ -1169,3 +1169,204 @@ fn every_built_in_service_has_a_page_for_every_account_rejection() {
         }
     }
 }
+
+/// A form with a list whose entries have names.
+const KEYED: &str = "endpoint = \"POST /s\"\nkeyed = [\"a.entry.*.Name\"]\ndroppable = [\"a.entry.Hint.Name\", \"a.entry.Hint.Value\"]\n[send.form]\nto = \"{to}\"\nt = \"{text}\"\n\"a.entry.1.Name\" = \"{sender | const From}\"\n\"a.entry.1.Value\" = \"{sender}\"\n[[send.rules]]\nstatus = \"200\"\naccepted = \"id\"\n";
+
+fn posted(body: &str) -> Request {
+    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+    Request {
+        method: Method::POST,
+        path: "/api/s".into(),
+        query: None,
+        headers: HeaderMap::from_iter([(CONTENT_TYPE, form)]),
+        body: body.to_owned().into(),
+    }
+}
+
+fn seen_as_send(
+    dialect: &Arc<Dialect>,
+    request: &Request,
+) -> sms_sidecar::dialect::RecognisedRequest {
+    let all = [Arc::clone(dialect)];
+    match recognise(&all, RequestTarget::Named(dialect), request, &[]) {
+        Recognition::Operation(seen) => seen,
+        Recognition::UnlistedOperation(_) | Recognition::Unrecognised => {
+            panic!("not an operation")
+        }
+    }
+}
+
+#[test]
+fn the_entries_of_a_keyed_list_may_be_in_any_order() {
+    let dialect = load(&around(KEYED, ""));
+    for (body, sender, untranslatable) in [
+        (
+            "to=%2B905321234567&t=K&a.entry.2.Name=From&a.entry.2.Value=Acme",
+            Some("Acme"),
+            vec![],
+        ),
+        (
+            "to=%2B905321234567&t=K&a.entry.1.Name=Hint&a.entry.1.Value=x&a.entry.7.Value=Acme&a.entry.7.Name=From",
+            Some("Acme"),
+            vec![],
+        ),
+        (
+            "to=%2B905321234567&t=K&a.entry.1.Name=Hint&a.entry.1.Value=x",
+            None,
+            vec![],
+        ),
+        (
+            "to=%2B905321234567&t=K&a.entry.1.Name=Other&a.entry.1.Value=x",
+            None,
+            vec!["a.entry.Other.Name", "a.entry.Other.Value"],
+        ),
+        (
+            "to=%2B905321234567&t=K&a.entry.1.Value=Acme",
+            None,
+            vec!["a.entry.unnamed.Value"],
+        ),
+        (
+            "to=%2B905321234567&t=K&a.entry.1.Name=1&a.entry.1.Value=Acme",
+            None,
+            vec!["a.entry.unnamed.Name", "a.entry.unnamed.Value"],
+        ),
+    ] {
+        let request = posted(body);
+        let read = dialect
+            .read(&seen_as_send(&dialect, &request), &request, "own")
+            .unwrap();
+        let message = read.message.expect("one message");
+        assert_eq!(message.sender.as_deref(), sender, "{body}");
+        assert_eq!(read.untranslatable_fields, untranslatable, "{body}");
+    }
+}
+
+#[test]
+fn a_sender_is_set_in_the_entry_that_the_request_has() {
+    let dialect = load(&around(KEYED, ""));
+    let owned = Owned::of(&dialect, "-k");
+    let account = Account {
+        sender: Some("Ours"),
+        ..owned.account()
+    };
+    for (given, sent) in [
+        (
+            "to=9&t=K&a.entry.1.Name=Hint&a.entry.1.Value=x&a.entry.2.Name=From&a.entry.2.Value=Acme",
+            "to=9&t=K&a.entry.1.Name=Hint&a.entry.1.Value=x&a.entry.2.Name=From&a.entry.2.Value=Ours",
+        ),
+        (
+            "to=9&t=K&a.entry.3.Name=Hint&a.entry.3.Value=x",
+            "to=9&t=K&a.entry.3.Name=Hint&a.entry.3.Value=x&a.entry.4.Name=From&a.entry.4.Value=Ours",
+        ),
+        (
+            "to=9&t=K",
+            "to=9&t=K&a.entry.1.Name=From&a.entry.1.Value=Ours",
+        ),
+    ] {
+        let request = posted(given);
+        let seen = seen_as_send(&dialect, &request);
+        let patched = dialect.patch(&seen, &request, &account, now()).unwrap();
+        assert_eq!(String::from_utf8_lossy(&patched.body), sent);
+    }
+}
+
+#[test]
+fn a_default_parameter_leaves_the_backends_own() {
+    let send = "endpoint = \"POST /{param.version}/s\"\n[send.form]\nto = \"{to}\"\nt = \"{text}\"\nkind = \"{param.kind}\"\n[[send.rules]]\nstatus = \"200\"\naccepted = \"id\"\n";
+    let dialect = load(&around(
+        send,
+        "[param]\nversion = { default = \"2\" }\nkind = { default = \"a\" }\n",
+    ));
+    let request = |body: &str| Request {
+        path: "/api/1/s".into(),
+        ..posted(body)
+    };
+    let mut owned = Owned::of(&dialect, "-k");
+    for (set, given, path, sent) in [
+        (None, "to=9&t=K&kind=b", "/api/1/s", "to=9&t=K&kind=b"),
+        (None, "to=9&t=K", "/api/1/s", "to=9&t=K&kind=a"),
+        (Some("c"), "to=9&t=K&kind=b", "/api/c/s", "to=9&t=K&kind=c"),
+    ] {
+        owned.params = set
+            .iter()
+            .flat_map(|set| ["version", "kind"].map(|name| (name.to_owned(), (*set).to_owned())))
+            .collect();
+        let request = request(given);
+        let seen = seen_as_send(&dialect, &request);
+        let patched = dialect
+            .patch(&seen, &request, &owned.account(), now())
+            .unwrap();
+        assert_eq!(patched.url.path(), path);
+        assert_eq!(String::from_utf8_lossy(&patched.body), sent);
+    }
+}
+
+#[test]
+fn a_local_operation_is_its_answer() {
+    let operation = "[[operations]]\nendpoint = \"POST /set\"\nkind = \"local\"\nanswer = { status = 202, json = { set = \"{queried.name}\" } }\n";
+    let send = "endpoint = \"POST /s\"\n[send.form]\nto = \"{to}\"\nt = \"{text}\"\n[[send.rules]]\nstatus = \"200\"\naccepted = \"id\"\n";
+    let dialect = load(&around(send, operation));
+    let request = Request {
+        path: "/api/set".into(),
+        ..posted("name=kind")
+    };
+    let seen = seen_as_send(&dialect, &request);
+    assert_eq!(seen.operation, Operation::Local);
+    let fields = dialect.read(&seen, &request, "").unwrap().fields;
+    let reply = dialect
+        .render_local(&seen, &fields, now())
+        .expect("an answer");
+    assert_eq!(reply.status, StatusCode::ACCEPTED);
+    assert_eq!(reply.body, r#"{"set":"kind"}"#);
+}
+
+#[test]
+fn a_path_may_be_in_any_case_where_the_service_takes_it() {
+    let send = "endpoint = \"POST /Send/{credential.key}\"\n[send.form]\nto = \"{to}\"\nt = \"{text}\"\n[[send.rules]]\nstatus = \"200\"\naccepted = \"id\"\n";
+    let text = around(send, "");
+    let exact = load(&text);
+    let any = load(&format!("ignore_case = true\n{text}"));
+    let request = Request {
+        path: "/api/sEND/abc".into(),
+        ..posted("to=9&t=K")
+    };
+    let is_send = |dialect: &Arc<Dialect>| {
+        let all = [Arc::clone(dialect)];
+        matches!(
+            recognise(&all, RequestTarget::Named(dialect), &request, &[]),
+            Recognition::Operation(_)
+        )
+    };
+    assert!(is_send(&any) && !is_send(&exact));
+    // It goes out as the description writes it.
+    let owned = Owned::of(&any, "-k");
+    let patched = any.patch(
+        &seen_as_send(&any, &request),
+        &request,
+        &owned.account(),
+        now(),
+    );
+    assert!(patched.unwrap().url.path().starts_with("/api/Send/"));
+}
+
+#[test]
+fn of_two_senders_the_secondary_one_does_not_count() {
+    let send = "endpoint = \"POST /s\"\nsecondary = [\"pool\"]\n[send.form]\nto = \"{to}\"\nt = \"{text}\"\nzfrom = \"{sender | not P}\"\npool = \"{sender | only P}\"\n[[send.rules]]\nstatus = \"200\"\naccepted = \"id\"\n";
+    let dialect = load(&around(send, ""));
+    for (body, sender) in [
+        ("to=%2B905321234567&t=K&zfrom=Acme&pool=P1", "Acme"),
+        ("to=%2B905321234567&t=K&zfrom=&pool=P1", "P1"),
+        ("to=%2B905321234567&t=K&zfrom=Acme&pool=", "Acme"),
+    ] {
+        let request = posted(body);
+        let read = dialect
+            .read(&seen_as_send(&dialect, &request), &request, "own")
+            .unwrap();
+        assert_eq!(
+            read.message.expect("one message").sender.as_deref(),
+            Some(sender)
+        );
+        assert_eq!(read.untranslatable_fields, [""; 0], "{body}");
+    }
+}

@@ -640,6 +640,26 @@ const ERRORS: &[(&str, &str, &str)] = &[
         "`queried` has no effect here",
     ),
     ("fields   = [\"fmt\"]", "", "this operation needs `fields`"),
+    (
+        "accepts   = [\"json\"]",
+        "keyed = [\"entry.Name\"]",
+        "not a list of a form",
+    ),
+    (
+        "accepts   = [\"json\"]",
+        "secondary = [\"tex\"]",
+        "no such field in [send]",
+    ),
+    (
+        "kind     = \"status\"\nwhere    = { v = \"1\" }\nfields   = [\"fmt\"]\naccepts  = [\"form\"]\nid       = \"id\"\nanswer   = { json = { id = \"{id}\" } }",
+        "kind     = \"local\"",
+        "a local operation needs `answer`",
+    ),
+    (
+        "kind     = \"status\"",
+        "kind     = \"passthrough\"",
+        "this kind of operation has no `answer`",
+    ),
     ("= [3]", "= [3, 3]", "a code is listed twice"),
     ("= [3]", "= [3, 9]", "a code is listed under two causes"),
     (

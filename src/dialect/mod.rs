@@ -62,6 +62,8 @@ pub struct Dialect {
     hosts: Vec<model::host::HostPattern>,
     test_senders: Vec<String>,
     retired_hosts: Vec<String>,
+    /// Whether the service tells upper from lower case in a path.
+    path_case: model::endpoint::PathCase,
     console_urls: BTreeMap<Cause, String>,
     credential: Vec<FieldSpec>,
     params: Vec<ParamSpec>,

@@ -142,7 +142,7 @@ impl Proxy {
         let dialect = &recognised.dialect;
         match recognised.operation {
             Operation::Send => self.send(context, &recognised).await,
-            Operation::Login | Operation::Status | Operation::Passthrough
+            Operation::Login | Operation::Status | Operation::Local | Operation::Passthrough
                 if context.snapshot.observes(dialect) =>
             {
                 self.observe(context, dialect, recognised.operation, None)
@@ -150,6 +150,7 @@ impl Proxy {
             }
             Operation::Login => self.answer_login(&recognised),
             Operation::Status => self.answer_status(context, &recognised).await,
+            Operation::Local => self.answer_local(context, &recognised),
             Operation::Passthrough => self.pass_through(context, &recognised).await,
             Operation::Other => Self::deny_unnamed_operation(dialect),
         }

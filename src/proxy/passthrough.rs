@@ -52,6 +52,28 @@ impl Proxy {
         )
     }
 
+    /// An operation that would change the account is answered here, and nothing is forwarded.
+    pub(super) fn answer_local(
+        &self,
+        context: &RequestContext,
+        recognised: &RecognisedRequest,
+    ) -> CompletedRequest {
+        let dialect = &recognised.dialect;
+        let fields = dialect
+            .read(recognised, &context.request, "")
+            .map(|decoded| decoded.fields)
+            .unwrap_or_default();
+        let answer = dialect.render_local(recognised, &fields, self.clock.timestamp());
+        answer.map_or_else(
+            || Self::deny_unnamed_operation(dialect),
+            |reply| {
+                let result = RequestResult::AnsweredLocally;
+                let name = &dialect.name;
+                CompletedRequest::without_attempts(reply, Operation::Local, name, result)
+            },
+        )
+    }
+
     /// A status query about an id of ours is answered here; one about a provider's id is passed through.
     pub(super) async fn answer_status(
         &self,
@@ -274,9 +296,11 @@ impl Proxy {
 const fn observed_kind(operation: Operation) -> AttemptKind {
     match operation {
         Operation::Send => AttemptKind::Send,
-        Operation::Login | Operation::Status | Operation::Passthrough | Operation::Other => {
-            AttemptKind::Passthrough
-        }
+        Operation::Login
+        | Operation::Status
+        | Operation::Local
+        | Operation::Passthrough
+        | Operation::Other => AttemptKind::Passthrough,
     }
 }
 

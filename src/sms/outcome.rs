@@ -92,7 +92,7 @@ label_enum! {
         InDoubt "in-doubt" "It may have been sent."
         MessageRejected "message-rejected" "Nothing was sent, by the message's own fault."
         PassedThrough "passed-through" "Another named operation was passed through to the provider; in observe mode also a message that it rejected."
-        AnsweredLocally "answered-locally" "The sidecar answered by itself (login, status of an id that it issued)."
+        AnsweredLocally "answered-locally" "The sidecar answered by itself (login, status of an id that it issued, a local operation)."
         Tunnelled "tunnelled" "The connection was passed through unread."
         Denied "denied" "Denied before any provider was involved."
     }
@@ -132,6 +132,7 @@ label_enum! {
         Send "send" "Send a message."
         Login "login" "Get a token."
         Status "status" "Query the delivery status of a message."
+        Local "local" "Answered by the sidecar alone, because it would change the account."
         Passthrough "passthrough" "Another operation that the dialect names."
         Other "other" "An operation that is not named."
     }

@@ -140,7 +140,7 @@ impl SimulatedService {
                 )
             }
             Operation::Send => self.accept_message(&seen, request),
-            Operation::Status | Operation::Passthrough | Operation::Other => {
+            Operation::Status | Operation::Local | Operation::Passthrough | Operation::Other => {
                 Some(empty_reply(StatusCode::NOT_FOUND))
             }
         }

@@ -163,8 +163,10 @@ impl JsonPath {
 pub(crate) fn uncovered_paths<'v, T: TreeValue<'v>>(tree: T, known: &[&JsonPath]) -> Vec<String> {
     let mut out = Vec::new();
     let mut seen = BTreeSet::new();
-    walk_leaves(tree, &mut Vec::new(), &mut |leaf| {
-        if !known.iter().any(|path| path.covers(leaf)) {
+    walk_leaves(tree, &mut Vec::new(), &mut |leaf, value| {
+        let is_covered = known.iter().any(|path| path.covers(leaf));
+        // An empty text is what a client writes for no value.
+        if !is_covered && value.to_value().as_str() != Some("") {
             let name = format_path(leaf);
             if seen.insert(name.clone()) {
                 out.push(name);
@@ -356,7 +358,7 @@ fn covers(steps: &[PathStep], leaf: &[LeafStep<'_>]) -> bool {
 fn walk_leaves<'v, T: TreeValue<'v>>(
     tree: T,
     way: &mut Vec<LeafStep<'v>>,
-    visit: &mut impl FnMut(&[LeafStep<'v>]),
+    visit: &mut impl FnMut(&[LeafStep<'v>], T),
 ) {
     match tree.shape() {
         Shape::Object => {
@@ -374,7 +376,7 @@ fn walk_leaves<'v, T: TreeValue<'v>>(
             way.pop();
         }
         Shape::Null => {}
-        Shape::Scalar => visit(way),
+        Shape::Scalar => visit(way, tree),
     }
 }
 

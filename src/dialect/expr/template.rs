@@ -314,6 +314,14 @@ impl StringTemplate {
         }
         Some(found)
     }
+
+    /// Whether the template is this text in any case, without holes.
+    pub(crate) fn is_literal_of(&self, text: &str) -> bool {
+        match self.parts.as_slice() {
+            [TemplatePart::Text(literal)] => literal.eq_ignore_ascii_case(text),
+            _ => false,
+        }
+    }
 }
 
 impl Expr {

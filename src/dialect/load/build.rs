@@ -19,6 +19,7 @@ use crate::dialect::load::raw;
 use crate::dialect::load::validate;
 use crate::dialect::model::BodyEncoding;
 use crate::dialect::model::OperationSpec;
+use crate::dialect::model::endpoint::PathCase;
 use crate::dialect::model::host::{BaseUrl, HostPattern};
 use crate::sms::Operation;
 
@@ -54,6 +55,7 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut ProblemSink) -> Option<Dial
         params,
         sign,
         token,
+        path_case: identity.path_case,
         send: send.spec?,
         operations,
         probes: probes.probes,
@@ -75,6 +77,7 @@ struct Identity {
     hosts: Vec<Spanned<String>>,
     test_senders: Vec<String>,
     retired_hosts: Vec<String>,
+    path_case: PathCase,
 }
 
 impl Identity {
@@ -92,6 +95,11 @@ impl Identity {
             hosts: top.take_or_default("hosts", sink),
             test_senders: top.take_or_default("test_senders", sink),
             retired_hosts: top.take_or_default("retired_hosts", sink),
+            path_case: if top.take_or_default("ignore_case", sink) {
+                PathCase::Ignored
+            } else {
+                PathCase::Exact
+            },
         }
     }
 }
@@ -201,16 +209,43 @@ fn check_fields_listed(raw: &Spanned<raw::RawOperation>, sink: &mut ProblemSink)
     }
 }
 
+/// A local operation is nothing but its answer; what is passed through has the service's.
+fn check_answer(raw: &Spanned<raw::RawOperation>, sink: &mut ProblemSink) {
+    let operation = raw.get_ref();
+    let (message, help) = match (operation.kind, operation.answer.is_some()) {
+        (raw::RawOperationKind::Local, false) => (
+            "a local operation needs `answer`",
+            "write what the backend gets: answer = { status = 200, json = { … } }",
+        ),
+        (raw::RawOperationKind::Passthrough | raw::RawOperationKind::Deny, true) => (
+            "this kind of operation has no `answer`",
+            "remove it, or write kind = \"status\" or kind = \"local\"",
+        ),
+        _ => return,
+    };
+    sink.error(Some(operation.endpoint.span()), message, Some(help.into()));
+}
+
+fn answer_place(operation: Operation) -> HolePlace {
+    if operation == Operation::Local {
+        HolePlace::LocalAnswer
+    } else {
+        HolePlace::OperationAnswer
+    }
+}
+
 fn compile_operation(
     raw: &Spanned<raw::RawOperation>,
     sink: &mut ProblemSink,
 ) -> Option<OperationSpec> {
     check_fields_listed(raw, sink);
+    check_answer(raw, sink);
     let raw = raw.get_ref();
     let operation = match raw.kind {
         raw::RawOperationKind::Passthrough => Operation::Passthrough,
         raw::RawOperationKind::Status => Operation::Status,
         raw::RawOperationKind::Login => Operation::Login,
+        raw::RawOperationKind::Local => Operation::Local,
         raw::RawOperationKind::Deny => Operation::Other,
     };
     Some(OperationSpec {
@@ -229,7 +264,7 @@ fn compile_operation(
         response: raw
             .answer
             .as_ref()
-            .map(|answer| compile::answer(HolePlace::OperationAnswer, answer, sink)),
+            .map(|answer| compile::answer(answer_place(operation), answer, sink)),
         endpoint: compile::endpoint(HolePlace::OperationEndpoint, &raw.endpoint, sink)?,
     })
 }

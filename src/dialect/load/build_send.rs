@@ -16,9 +16,10 @@ use crate::dialect::model::codes::{CodeMapping, CodeTable};
 use crate::dialect::model::endpoint::Endpoint;
 use crate::dialect::model::{
     BodyEncoding, Classifier, DigestSpec, FailureCode, FailureResponse, FieldMapping,
-    HashAlgorithm, IdempotencyField, MessageLimits, ReplyRule, RequestTemplate, SendSpec,
-    SuccessResponse,
+    HashAlgorithm, IdempotencyField, KeyedList, MessageLimits, ReplyRule, RequestTemplate,
+    SendSpec, SuccessResponse,
 };
+use crate::problem::suggest;
 use crate::sms::Cause;
 
 /// `[send]` compiled, and where its parts are.
@@ -50,6 +51,8 @@ pub(crate) fn compile_send(top: &mut Section<'_>, sink: &mut ProblemSink) -> Com
     let other_recipients = section.take_or_default("other_recipients", sink);
     let droppable = take_paths(&mut section, "droppable", flat, sink);
     let dropped = take_paths(&mut section, "dropped", flat, sink);
+    let keyed = take_keyed_lists(&mut section, mappings.fields.encoding, sink);
+    let secondary = take_secondary(&mut section, &mappings.fields, sink);
     section.finish(sink);
     let accepts = compile::accepted_bodies(mappings.fields.encoding, &accepted);
     let spec = endpoint.map(|endpoint| SendSpec {
@@ -63,6 +66,8 @@ pub(crate) fn compile_send(top: &mut Section<'_>, sink: &mut ProblemSink) -> Com
         droppable,
         dropped,
         also_reads: mappings.also_reads,
+        keyed,
+        secondary,
         other_recipients,
         accepts,
         digests,
@@ -99,6 +104,55 @@ fn take_paths(
 ) -> Vec<JsonPath> {
     let texts: Vec<Spanned<String>> = section.take_or_default(key, sink);
     compile::json_paths(&texts, flat, sink)
+}
+
+fn take_keyed_lists(
+    section: &mut Section<'_>,
+    encoding: BodyEncoding,
+    sink: &mut ProblemSink,
+) -> Vec<KeyedList> {
+    let texts: Vec<Spanned<String>> = section.take_or_default("keyed", sink);
+    let parse = |text: &Spanned<String>| {
+        let (prefix, key) = text.get_ref().split_once(".*.")?;
+        let is_form = matches!(encoding, BodyEncoding::Form | BodyEncoding::Multipart);
+        let is_one = !prefix.is_empty() && !key.is_empty() && !key.contains('*');
+        (is_form && is_one && !prefix.contains('*')).then(|| KeyedList {
+            prefix: prefix.to_owned(),
+            key: key.to_owned(),
+        })
+    };
+    let mut lists = Vec::new();
+    for text in &texts {
+        match parse(text) {
+            Some(list) => lists.push(list),
+            None => sink.error(
+                Some(text.span()),
+                "not a list of a form",
+                Some("write the field that names an entry, with `*` for its position: \"entry.*.Name\"; it needs [send.form]".into()),
+            ),
+        }
+    }
+    lists
+}
+
+fn take_secondary(
+    section: &mut Section<'_>,
+    fields: &RequestTemplate,
+    sink: &mut ProblemSink,
+) -> Vec<String> {
+    let names: Vec<Spanned<String>> = section.take_or_default("secondary", sink);
+    let mapped: Vec<&str> = fields
+        .mappings()
+        .map(|field| field.path.text.as_str())
+        .collect();
+    for name in names
+        .iter()
+        .filter(|name| !mapped.contains(&name.get_ref().as_str()))
+    {
+        let help = suggest(name.get_ref(), &mapped);
+        sink.error(Some(name.span()), "no such field in [send]", Some(help));
+    }
+    names.into_iter().map(Spanned::into_inner).collect()
 }
 
 fn take_digests(section: &mut Section<'_>, sink: &mut ProblemSink) -> Vec<DigestSpec> {

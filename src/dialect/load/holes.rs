@@ -21,6 +21,7 @@ pub(crate) enum HolePlace {
     ProbeEndpoint,
     OperationEndpoint,
     OperationAnswer,
+    LocalAnswer,
     Success,
     Failure,
 }
@@ -57,6 +58,7 @@ impl HolePlace {
             Self::ProbeEndpoint => "the endpoint of [[probes]]",
             Self::OperationEndpoint => "the endpoint of [[operations]]",
             Self::OperationAnswer => "the answer of [[operations]]",
+            Self::LocalAnswer => "the answer of a local operation",
             Self::Success => "[[send.success]]",
             Self::Failure => "[send.failure]",
         }
@@ -73,7 +75,9 @@ impl HolePlace {
             Self::OperationEndpoint => &[&ACCOUNT, &["token.NAME", "ANY NAME"]],
             Self::Login => &[&ACCOUNT, &["now"]],
             Self::LoginEndpoint => &[&ACCOUNT],
-            Self::LoginAnswer => &[&["queried.PATH", "placeholder", "status", "now"]],
+            Self::LoginAnswer | Self::LocalAnswer => {
+                &[&["queried.PATH", "placeholder", "status", "now"]]
+            }
             Self::OperationAnswer => &[&["queried.PATH", "placeholder", "id", "status", "now"]],
             Self::Success => &[&["id"], &REPLY, &MESSAGE, &FIELDS],
             Self::Failure => &[&["code", "reason"], &REPLY, &MESSAGE, &FIELDS],
@@ -124,7 +128,7 @@ impl HolePlace {
 mod tests {
     use super::*;
 
-    const ALL: [HolePlace; 13] = [
+    const ALL: [HolePlace; 14] = [
         HolePlace::Send,
         HolePlace::SendEndpoint,
         HolePlace::Digest,
@@ -136,6 +140,7 @@ mod tests {
         HolePlace::ProbeEndpoint,
         HolePlace::OperationEndpoint,
         HolePlace::OperationAnswer,
+        HolePlace::LocalAnswer,
         HolePlace::Success,
         HolePlace::Failure,
     ];

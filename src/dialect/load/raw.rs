@@ -218,6 +218,7 @@ pub(crate) enum RawOperationKind {
     Passthrough,
     Status,
     Login,
+    Local,
     Deny,
 }
 

@@ -21,6 +21,13 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@');
 
+/// Whether the service tells upper from lower case in a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PathCase {
+    Exact,
+    Ignored,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     pub(crate) methods: Vec<Method>,
@@ -65,6 +72,7 @@ impl Endpoint {
         &self,
         method: &Method,
         path: &str,
+        case: PathCase,
     ) -> Option<BTreeMap<String, String>> {
         if !self.methods.contains(method) {
             return None;
@@ -81,6 +89,9 @@ impl Endpoint {
         }
         let mut held = BTreeMap::new();
         for (template, segment) in self.segments.iter().zip(given) {
+            if case == PathCase::Ignored && template.is_literal_of(segment) {
+                continue;
+            }
             for (hole, value) in template.captures(segment)? {
                 held.insert(
                     hole.source
@@ -186,6 +197,16 @@ fn split_origin(target: &str) -> (Option<&str>, &str) {
         .map_or((None, target), |(origin, path)| (Some(origin), path))
 }
 
+/// What the backend has in the place of a parameter that the provider does not set.
+fn own_segment<'s>(source: &ValueSource, scope: &Scope<'s>) -> Option<&'s str> {
+    let ValueSource::Param(name) = source else {
+        return None;
+    };
+    let is_set = scope.account?.params.contains_key(name);
+    let own = scope.path_params?.get(name)?;
+    (!is_set).then_some(own.as_str())
+}
+
 fn render_part(part: &TemplatePart, scope: &Scope<'_>) -> Option<String> {
     match part {
         TemplatePart::Text(text) => Some(text.clone()),
@@ -193,9 +214,12 @@ fn render_part(part: &TemplatePart, scope: &Scope<'_>) -> Option<String> {
         TemplatePart::Expr(hole) if matches!(hole.source, ValueSource::PathParam(_)) => {
             hole.evaluate(scope).map(|value| to_text(&value))
         }
-        TemplatePart::Expr(hole) => hole
-            .evaluate(scope)
-            .map(|value| utf8_percent_encode(&to_text(&value), SEGMENT).to_string()),
+        TemplatePart::Expr(hole) => match own_segment(&hole.source, scope) {
+            Some(own) => Some(own.to_owned()),
+            None => hole
+                .evaluate(scope)
+                .map(|value| utf8_percent_encode(&to_text(&value), SEGMENT).to_string()),
+        },
     }
 }
 
@@ -217,15 +241,23 @@ mod tests {
         let call =
             Endpoint::parse("POST /Accounts/{credential.account_sid}/Messages/{id}.json").unwrap();
         let held = call
-            .match_path(&Method::POST, "/Accounts/AC1/Messages/SM2.json")
+            .match_path(
+                &Method::POST,
+                "/Accounts/AC1/Messages/SM2.json",
+                PathCase::Exact,
+            )
             .unwrap();
         assert_eq!(
             (held["account_sid"].as_str(), held["id"].as_str()),
             ("AC1", "SM2")
         );
         assert!(
-            call.match_path(&Method::POST, "/Accounts/AC1/Messages/SM2.json/")
-                .is_some()
+            call.match_path(
+                &Method::POST,
+                "/Accounts/AC1/Messages/SM2.json/",
+                PathCase::Exact
+            )
+            .is_some()
         );
         for path in [
             "/Accounts/AC1/Messages/SM2",
@@ -234,11 +266,19 @@ mod tests {
             "/Accounts/a%2fb/Messages/S.json",
             "/Accounts/%2e%2e/Messages/S.json",
         ] {
-            assert!(call.match_path(&Method::POST, path).is_none(), "{path}");
+            assert!(
+                call.match_path(&Method::POST, path, PathCase::Exact)
+                    .is_none(),
+                "{path}"
+            );
         }
         assert!(
-            call.match_path(&Method::GET, "/Accounts/AC1/Messages/SM2.json")
-                .is_none()
+            call.match_path(
+                &Method::GET,
+                "/Accounts/AC1/Messages/SM2.json",
+                PathCase::Exact
+            )
+            .is_none()
         );
     }
 
@@ -249,11 +289,14 @@ mod tests {
             (call.host(), call.path.as_str()),
             (Some("verify.example.com"), "/v2/{any}/Check")
         );
-        assert!(call.match_path(&Method::GET, "/v2/VA1/Check").is_some());
+        assert!(
+            call.match_path(&Method::GET, "/v2/VA1/Check", PathCase::Exact)
+                .is_some()
+        );
         assert!(
             Endpoint::parse("POST /")
                 .unwrap()
-                .match_path(&Method::POST, "/")
+                .match_path(&Method::POST, "/", PathCase::Exact)
                 .is_some()
         );
     }

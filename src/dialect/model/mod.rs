@@ -95,6 +95,10 @@ pub(crate) struct SendSpec {
     pub(crate) dropped: Vec<JsonPath>,
     pub(crate) fields: RequestTemplate,
     pub(crate) also_reads: Vec<FieldMapping>,
+    /// Lists whose entries may be at any position.
+    pub(crate) keyed: Vec<KeyedList>,
+    /// Mapped fields that are read only where no other field has their value.
+    pub(crate) secondary: Vec<String>,
     /// Fields that hold recipients beside the mapped ones, in a form in which no country code can be added.
     pub(crate) other_recipients: Vec<String>,
     /// The encodings in which the service takes a body.
@@ -104,6 +108,13 @@ pub(crate) struct SendSpec {
     pub(crate) success: Vec<SuccessResponse>,
     pub(crate) failure: FailureResponse,
     pub(crate) idempotency: Option<IdempotencyField>,
+}
+
+/// A list in a form whose entries are told apart by the field `key` in them: `entry.N.Name`.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyedList {
+    pub(crate) prefix: String,
+    pub(crate) key: String,
 }
 
 #[derive(Clone, Debug, Default)]

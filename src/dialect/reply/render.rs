@@ -163,6 +163,26 @@ impl Dialect {
         id: &str,
         now: Timestamp,
     ) -> Option<Reply> {
+        self.render_answer(recognised, fields, Some(id), now)
+    }
+
+    /// What a local operation gets; none if it is another one.
+    pub fn render_local(
+        &self,
+        recognised: &RecognisedRequest,
+        fields: &RequestFields,
+        now: Timestamp,
+    ) -> Option<Reply> {
+        self.render_answer(recognised, fields, None, now)
+    }
+
+    fn render_answer(
+        &self,
+        recognised: &RecognisedRequest,
+        fields: &RequestFields,
+        id: Option<&str>,
+        now: Timestamp,
+    ) -> Option<Reply> {
         let MatchedOperation::Operation(at) = &recognised.matched else {
             return None;
         };
@@ -171,7 +191,7 @@ impl Dialect {
         let scope = Scope {
             request_fields: Some(fields.tree()),
             path_params: Some(&recognised.path_params),
-            id: Some(id),
+            id,
             now: Some(now),
             status: Some(status),
             ..Scope::default()

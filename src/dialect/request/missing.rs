@@ -37,7 +37,11 @@ impl Dialect {
                 let fields = &self.token.as_ref()?.fields;
                 self.missing_in_fields(fields, &tree, request, true)?
             }
-            Operation::Send | Operation::Status | Operation::Passthrough | Operation::Other => {
+            Operation::Send
+            | Operation::Status
+            | Operation::Local
+            | Operation::Passthrough
+            | Operation::Other => {
                 let is_send = operation == Operation::Send;
                 let in_fields = self.missing_in_fields(&self.send.fields, &tree, request, is_send);
                 // A service that takes the credential in fields and in a header is content with one of them.

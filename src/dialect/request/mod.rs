@@ -3,6 +3,7 @@
 mod accepted;
 pub(super) mod credential;
 pub(super) mod decoded;
+mod keyed_lists;
 mod listed_fields;
 mod match_fields;
 pub(super) mod missing;

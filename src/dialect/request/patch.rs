@@ -3,6 +3,7 @@
 //! Everything else keeps its bytes where the encoding allows it. The backend's credentials are
 //! replaced or removed, never forwarded.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use crate::dialect::model::{BodyEncoding, FieldMapping};
 use crate::dialect::request::write::{
     endpoint_url, insert_headers, not_translatable, with_digests,
 };
-use crate::dialect::wire::body::{self, BodyFormat};
+use crate::dialect::wire::body::{self, BodyFormat, ParsedBody};
 use crate::dialect::wire::json_text::JsonText;
 use crate::dialect::wire::multipart;
 use crate::dialect::{
@@ -27,10 +28,12 @@ use crate::dialect::{
 
 /// A field to set or, without a value, to remove.
 struct Edit<'d> {
-    path: &'d JsonPath,
+    path: Cow<'d, JsonPath>,
     value: Option<Value>,
     /// Added if the backend's request does not have it.
     add_if_missing: bool,
+    /// What the backend's request has stays: the account does not set it.
+    keep: bool,
 }
 
 impl Edit<'_> {
@@ -86,11 +89,12 @@ impl Dialect {
         let url = self.patched_url(recognised, scope)?;
         let is_send = matches!(recognised.matched, MatchedOperation::Send);
         let fields = &self.send.fields;
-        let edits = PatchEdits {
+        let mut edits = PatchEdits {
             query: self.field_edits(&fields.query, is_send, scope),
             body: self.field_edits(&fields.body, is_send, scope),
         };
         let format = BodyFormat::detect(&request.headers, &request.body).ok()?;
+        self.place_entries(&mut edits.body, request);
         let query = self.patched_query(request, &format, &edits);
         let url = if query.is_empty() {
             url
@@ -138,6 +142,21 @@ impl Dialect {
         }
     }
 
+    /// Moves the edits of a keyed list to where the request has its entries.
+    fn place_entries(&self, edits: &mut [Edit<'_>], request: &Request) {
+        if self.send.keyed.is_empty() {
+            return;
+        }
+        let body = ParsedBody::parse(&request.headers, &request.body);
+        let Ok(Value::Object(fields)) = body.map(|body| body.tree.into_tree()) else {
+            return;
+        };
+        for edit in edits {
+            let placed = self.send.place_entry(&edit.path, &fields).into_owned();
+            edit.path = Cow::Owned(placed);
+        }
+    }
+
     /// What to change in one part of the request. Only a send gets parameters and times that it did not have.
     fn field_edits<'d>(
         &'d self,
@@ -163,22 +182,25 @@ impl Dialect {
             let is_secret = field.value.any_source(ValueSource::is_secret);
             let value = field.value.evaluate(scope);
             (is_sender || value.is_some() || is_secret).then(|| Edit {
-                path: &field.path,
+                path: Cow::Borrowed(&field.path),
                 add_if_missing: value.is_some() && (is_send || is_secret),
                 value,
+                keep: !is_sender && is_default_only(field, scope),
             })
         };
         let mut edits: Vec<Edit<'d>> = fields.iter().filter_map(edit_of).collect();
         let also_read = self.send.also_reads.iter().filter(|field| is_sender(field));
         edits.extend(also_read.map(|field| Edit {
-            path: &field.path,
+            path: Cow::Borrowed(&field.path),
             value: field.value.evaluate(scope),
             add_if_missing: false,
+            keep: false,
         }));
         edits.extend(self.send.dropped.iter().map(|path| Edit {
-            path,
+            path: Cow::Borrowed(path),
             value: None,
             add_if_missing: false,
+            keep: false,
         }));
         edits
     }
@@ -218,6 +240,19 @@ impl Dialect {
     }
 }
 
+/// Whether a field has nothing of the account but defaults of parameters that the provider does not set.
+fn is_default_only(field: &FieldMapping, scope: &Scope<'_>) -> bool {
+    let is_default = |source: &ValueSource| {
+        if let ValueSource::Param(name) = source {
+            let account = scope.account;
+            account.is_some_and(|account| !account.params.contains_key(name))
+        } else {
+            !source.belongs_to_account()
+        }
+    };
+    field.value.exprs().all(|hole| is_default(&hole.source))
+}
+
 /// The body with its edits; without edits it keeps its bytes.
 fn patched_body(
     request: &Request,
@@ -246,17 +281,15 @@ fn patched_body(
 
 /// A backend may write a query field into its form: it is changed there, never added.
 fn with_query_edits<'e>(body: &'e [Edit<'e>], query: &'e [Edit<'e>]) -> Vec<Edit<'e>> {
-    let own = body.iter().map(|edit| Edit {
-        path: edit.path,
+    let copied = |edit: &'e Edit<'e>, add_if_missing| Edit {
+        path: Cow::Borrowed(edit.path.as_ref()),
         value: edit.value.clone(),
-        add_if_missing: edit.add_if_missing,
-    });
-    own.chain(query.iter().map(|edit| Edit {
-        path: edit.path,
-        value: edit.value.clone(),
-        add_if_missing: false,
-    }))
-    .collect()
+        add_if_missing,
+        keep: edit.keep,
+    };
+    let own = body.iter().map(|edit| copied(edit, edit.add_if_missing));
+    own.chain(query.iter().map(|edit| copied(edit, false)))
+        .collect()
 }
 
 /// Urlencoded pairs with edits; other pairs keep their bytes.
@@ -270,6 +303,10 @@ fn edit_pairs(text: &str, edits: &[Edit<'_>], add: bool) -> String {
             .and_then(|name| edits.iter().position(|edit| edit.path.text == name));
         match edit.and_then(|at| Some((edits.get(at)?, done.get_mut(at)?))) {
             None => out.push(pair.to_owned()),
+            Some((edit, done)) if edit.keep => {
+                out.push(pair.to_owned());
+                *done = true;
+            }
             Some((edit, done)) => {
                 if let Some(value) = edit.value.as_ref().filter(|_| !*done) {
                     out.push(encode_pair(&edit.path.text, value));
@@ -303,6 +340,10 @@ fn edit_parts(bytes: &Bytes, boundary: &str, edits: &[Edit<'_>]) -> Option<Bytes
         let edit = edits.iter().position(|edit| edit.path.text == part.name);
         match edit.and_then(|at| Some((edits.get(at)?, done.get_mut(at)?))) {
             None => out.push(part.raw.to_vec()),
+            Some((edit, done)) if edit.keep => {
+                out.push(part.raw.to_vec());
+                *done = true;
+            }
             Some((edit, done)) => {
                 out.extend(
                     edit.value
@@ -341,6 +382,7 @@ fn replace_values(json: &JsonText, edits: &[Edit<'_>]) -> Option<Bytes> {
     for edit in edits {
         let is_there = edit.path.is_in(root);
         match &edit.value {
+            Some(_) if is_there && edit.keep => {}
             Some(value) if is_there => {
                 let places = edit.path.find_replaced(root)?.into_iter();
                 replaced.extend(places.map(|place| (place, value)));
@@ -368,6 +410,7 @@ fn edit_tree(bytes: &Bytes, edits: &[Edit<'_>], scope: &Scope<'_>) -> Option<Byt
     for edit in edits {
         let is_there = edit.path.is_in(tree);
         match &edit.value {
+            Some(_) if is_there && edit.keep => {}
             Some(value) if is_there || edit.add_if_missing && !edit.is_elsewhere(edits, tree) => {
                 edit.path.set(&mut changed, value, scope);
             }
@@ -396,9 +439,10 @@ mod tests {
 
     fn edit(path: &JsonPath, value: Option<Value>, add_if_missing: bool) -> Edit<'_> {
         Edit {
-            path,
+            path: Cow::Borrowed(path),
             value,
             add_if_missing,
+            keep: false,
         }
     }
 

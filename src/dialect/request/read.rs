@@ -38,7 +38,7 @@ impl Dialect {
         let query = request.query.as_deref().unwrap_or_default();
         let (query, query_utf8) = body::parse_urlencoded(query)?;
         let mut parsed = ParsedRequest {
-            body: body.tree,
+            body: self.send.name_entries(body.tree),
             query,
             untranslatable_fields: Vec::new(),
         };
@@ -90,11 +90,17 @@ impl Dialect {
     ) -> MessageFields {
         let mut found = MessageFields::default();
         let fields = &self.send.fields;
-        for field in fields.body.iter().chain(&fields.query) {
+        let is_secondary = |field: &&FieldMapping| self.send.secondary.contains(&field.path.text);
+        let mapped = fields.body.iter().chain(&fields.query);
+        let (secondary, primary): (Vec<_>, Vec<_>) = mapped.partition(is_secondary);
+        for field in primary {
             found.collect(field, parsed.values_at(&field.path), Spelling::Mapped);
         }
         for field in &fields.header {
             found.collect(field, header_value(request, field), Spelling::Mapped);
+        }
+        for field in secondary {
+            found.collect(field, parsed.values_at(&field.path), Spelling::AlsoRead);
         }
         for field in &self.send.also_reads {
             found.collect(field, parsed.values_at(&field.path), Spelling::AlsoRead);
@@ -233,10 +239,12 @@ struct MessageFields {
 }
 
 impl MessageFields {
-    fn collect(&mut self, field: &FieldMapping, found: Vec<Value>, spelling: Spelling) {
+    /// An empty text is what a client writes for no value.
+    fn collect(&mut self, field: &FieldMapping, mut found: Vec<Value>, spelling: Spelling) {
         let FieldValue::Template(template) = &field.value else {
             return;
         };
+        found.retain(|value| value.as_str() != Some(""));
         if let Some(hole) = template.as_single_expr() {
             return self.collect_expr(hole, field, found, spelling);
         }

@@ -205,7 +205,10 @@ impl Dialect {
         let mut fault = None;
         let found = self.operation_patterns().into_iter().find_map(|pattern| {
             let below = self.path_below_base(pattern.endpoint, host, &request.path)?;
-            let path_params = pattern.endpoint.match_path(&request.method, below)?;
+            let path_params =
+                pattern
+                    .endpoint
+                    .match_path(&request.method, below, self.path_case)?;
             match self.match_pattern(&pattern, request, seen) {
                 PatternMatch::Different => None,
                 PatternMatch::Unreadable(error) => {
@@ -308,7 +311,7 @@ impl Dialect {
             .filter_map(|text| Endpoint::parse(text).ok());
         calls.into_iter().find_map(|call| {
             let below = self.path_below_base(&call, host, &request.path)?;
-            let path = call.match_path(&request.method, below)?;
+            let path = call.match_path(&request.method, below, self.path_case)?;
             Some(RecognisedRequest {
                 dialect: Arc::clone(self),
                 operation: Operation::Passthrough,
