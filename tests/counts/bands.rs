@@ -72,7 +72,8 @@ pub(crate) fn hold(figures: &[Figure]) {
 
 impl Figure {
     fn write(&self, bands: &mut Table) {
-        let rounded = Value::Float((self.value * 10.0).round() / 10.0);
+        // No negative zero.
+        let rounded = Value::Float((self.value * 10.0).round() / 10.0 + 0.0);
         let table = bands
             .entry(self.kind)
             .or_insert_with(|| Value::Table(Table::new()));
@@ -86,15 +87,19 @@ impl Figure {
         };
         let growth = Growth::read(bands, self.kind);
         let more = self.value - band;
-        let share = more / band * 100.0;
+        let share = if band > 0.0 {
+            format!(" ({:+.1}%)", more / band * 100.0)
+        } else {
+            String::new()
+        };
         match growth.judge(band, self.value) {
             Verdict::Within => None,
             Verdict::Grown => Some(format!(
-                "{self}, where {band} may grow by {growth}: {more:+.1} ({share:+.1}%). Find what costs more, or, if it is \
+                "{self}, where {band} may grow by {growth}: {more:+.1}{share}. Find what costs more, or, if it is \
                  worth that, write the new figure with {UPDATE}"
             )),
             Verdict::Tighten => Some(format!(
-                "{self}, much better than its band of {band} ({share:+.1}%). Tighten the band, so that it stays so: {UPDATE}"
+                "{self}, much better than its band of {band}{share}. Tighten the band, so that it stays so: {UPDATE}"
             )),
         }
     }

@@ -71,7 +71,7 @@ function observe(service, fake, attempts, random) {
   };
 }
 
-function fault(at) {
+export function fault(at) {
   let below = 0;
   for (const [share, make] of FAULTS) {
     below += share;
@@ -81,7 +81,7 @@ function fault(at) {
 }
 
 /** Mulberry32: a small generator whose whole state is the seed. */
-function generator(seed) {
+export function generator(seed) {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
