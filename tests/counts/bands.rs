@@ -39,7 +39,7 @@ enum Growth {
 
 /// What is wrong with a figure.
 #[derive(Debug, PartialEq)]
-enum Verdict {
+enum Comparison {
     Within,
     Grown,
     Tighten,
@@ -92,13 +92,13 @@ impl Figure {
         } else {
             String::new()
         };
-        match growth.judge(band, self.value) {
-            Verdict::Within => None,
-            Verdict::Grown => Some(format!(
+        match growth.compare(band, self.value) {
+            Comparison::Within => None,
+            Comparison::Grown => Some(format!(
                 "{self}, where {band} may grow by {growth}: {more:+.1}{share}. Find what costs more, or, if it is \
                  worth that, write the new figure with {UPDATE}"
             )),
-            Verdict::Tighten => Some(format!(
+            Comparison::Tighten => Some(format!(
                 "{self}, much better than its band of {band}{share}. Tighten the band, so that it stays so: {UPDATE}"
             )),
         }
@@ -125,17 +125,17 @@ impl Growth {
         })
     }
 
-    fn judge(self, band: f64, value: f64) -> Verdict {
+    fn compare(self, band: f64, value: f64) -> Comparison {
         let room = match self {
             Self::Percent(share) => band * share / 100.0,
             Self::Number(number) => number,
         };
         if value > band + room {
-            Verdict::Grown
+            Comparison::Grown
         } else if value < band - room * TIGHTEN {
-            Verdict::Tighten
+            Comparison::Tighten
         } else {
-            Verdict::Within
+            Comparison::Within
         }
     }
 }

@@ -215,7 +215,7 @@ function median(samples, what) {
 }
 
 /** Whether each figure stays flat: the median of the last third beside that of the second; the first third warms up. */
-export function verdict(samples) {
+export function judge(samples) {
   const third = Math.floor(samples.length / 3);
   const [middle, last] = [samples.slice(third, 2 * third), samples.slice(-third)];
   return Object.entries(LIMITS).flatMap(([what, [share, number]]) => {
@@ -246,7 +246,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     const { samples, counts, done } = await soak(t, { seconds: 60 * minutes, samples: 30 * minutes, reports: minutes, seed, print: console.log });
     for (const [entrypoint, { accepted, failed, hungUp }] of Object.entries(counts)) console.log(`${entrypoint}: ${accepted} accepted, ${failed} failed, ${hungUp} hung up`);
     console.log(`${done.faults} faults, ${done.credentials} credentials changed, ${done.reloads} reloads`);
-    const found = verdict(samples);
+    const found = judge(samples);
     for (const { says } of found) console.log(says);
     assert.deepEqual(found.filter(({ flat }) => !flat), [], 'a figure grows');
   });
