@@ -2,13 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 /// How long a reply may take before a test fails.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// The digits of a message's code; it increases, because the same text to the same number is a duplicate.
-const CODE: &str = "100000";
+/// Where a message has its code. It increases, because the same text to the same number is a duplicate.
+const CODE: &str = "@CODE@";
+/// The first code of the next backend, and how many messages it may send.
+static FIRST_CODE: AtomicU32 = AtomicU32::new(100_000);
+const MAX_MESSAGES: u32 = 1_000;
 
 /// The ways a message can go, with the first digits of its recipient: each has a route of its own.
 pub(crate) const WAYS: [(&str, &str); 3] = [
@@ -46,10 +50,10 @@ impl Backend {
              authorization: Basic c21zLXNpZGVjYXI6c21zLXNpZGVjYXI=\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        let request = (head + &body).into_bytes();
-        let codes = (0..request.len())
-            .filter(|&at| request[at..].starts_with(CODE.as_bytes()))
-            .collect();
+        let template = head + &body;
+        let codes = template.match_indices(CODE).map(|(at, _)| at).collect();
+        let first = FIRST_CODE.fetch_add(MAX_MESSAGES, Ordering::Relaxed);
+        let request = template.replace(CODE, &first.to_string()).into_bytes();
         let mut backend = Self {
             stream,
             request,
