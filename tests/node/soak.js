@@ -214,15 +214,22 @@ function median(samples, what) {
   return sorted[Math.floor(sorted.length / 2)];
 }
 
-/** Whether each figure stays flat: the median of the last third beside that of the second; the first third warms up. */
+/**
+ * Whether each figure stays flat; the first third of the samples warms up. A figure grows if the median of the last third is above
+ * that of the second by more than its limit, and the last third itself rises: a step that stays, as of a pool after a peak, is no growth.
+ */
 export function judge(samples) {
   const third = Math.floor(samples.length / 3);
-  const [middle, last] = [samples.slice(third, 2 * third), samples.slice(-third)];
+  const middle = samples.slice(third, 2 * third);
+  const last = samples.slice(-third);
+  const halves = [last.slice(0, Math.floor(third / 2)), last.slice(Math.floor(third / 2))];
   return Object.entries(LIMITS).flatMap(([what, [share, number]]) => {
     const [before, after] = [median(middle, what), median(last, what)];
     if (before === undefined) return [];
-    const flat = after - before <= Math.max(before * share, number);
-    return [{ what, flat, says: `${what}: ${before} in the second third, ${after} in the last: ${flat ? 'flat' : 'it grows'}` }];
+    const limit = Math.max(before * share, number);
+    const rise = median(halves[1], what) - median(halves[0], what);
+    const flat = after - before <= limit || rise <= limit / 4;
+    return [{ what, flat, says: `${what}: ${before} in the second third, ${after} in the last, which rises by ${rise}: ${flat ? 'flat' : 'it grows'}` }];
   });
 }
 

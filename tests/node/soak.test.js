@@ -19,6 +19,7 @@ test('a figure that grows in the last third is named, one that is noisy or warms
   assert.deepEqual(grows(() => ({})), []);
   assert.deepEqual(grows((at) => ({ memory_kib: at < 30 ? 10_000 + at * 300 : 20_000 + (at % 7) * 400 })), []);
   assert.deepEqual(grows((at) => (at % 20 === 0 ? { descriptors: 500, memory_kib: 60_000 } : {})), []);
+  assert.deepEqual(grows((at) => (at > 57 ? { threads: 16, memory_kib: 40_000 } : {})), []);
   assert.deepEqual(grows((at) => ({ memory_kib: 20_000 + at * 50 })), ['memory_kib']);
   assert.deepEqual(grows((at) => ({ descriptors: 50 + at })), ['descriptors']);
   assert.deepEqual(grows((at) => ({ threads: 8 + Math.floor(at / 5) })), ['threads']);
