@@ -45,8 +45,7 @@
 //!
 //! One send from the entrypoint to the reply, file by file:
 //!
-//! 1. `src/net/server/services.rs` accepts the connection (pingora for TCP, our own listener for
-//!    the unix socket), and `src/net/entrypoint/connection.rs` serves HTTP/1.1 on it with hyper.
+//! 1. `src/net/server/services.rs` accepts the connection, on TCP and unix sockets alike, and `src/net/entrypoint/connection.rs` serves HTTP/1.1 on it with hyper.
 //! 2. `src/net/entrypoint/request.rs` screens the request by the rules of `src/net/screen/mod.rs`,
 //!    which rejects what no honest client sends and removes hop-by-hop headers. CONNECT to a
 //!    provider's host is terminated with a certificate of `src/net/ca/mod.rs`; to any other host it

@@ -13,6 +13,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -62,6 +63,10 @@ impl ConnectionService for Greeter {
     }
 }
 
+fn new_server(limits: Limits) -> Server {
+    Server::new(limits, Arc::new(|_, _| {}))
+}
+
 fn line(stream: &mut impl Read) -> String {
     let mut text = Vec::new();
     while text.last() != Some(&b'\n') {
@@ -86,7 +91,7 @@ fn the_server_serves_reloads_and_drains() {
         drain_timeout: PATIENCE * 30,
         ..Limits::default()
     };
-    let mut server = Server::new(limits);
+    let mut server = new_server(limits);
     let address = server
         .add_tcp(
             "proxy",
@@ -139,7 +144,7 @@ fn the_server_serves_reloads_and_drains() {
     let mut last = [receive(&received), receive(&received)];
     last.sort_unstable();
     assert_eq!(last, ["SIGTERM", "background"]);
-    running.join().unwrap().unwrap();
+    running.join().unwrap();
     assert!(TcpStream::connect(address).is_err());
     assert!(!socket.exists());
 }
@@ -148,7 +153,7 @@ fn the_server_serves_reloads_and_drains() {
 fn an_address_in_use_is_reported_at_once_by_name() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let mut server = Server::new(Limits::default());
+    let mut server = new_server(Limits::default());
     let error = server
         .add_tcp("admin", address, Greeter(channel().0))
         .unwrap_err();
@@ -158,7 +163,7 @@ fn an_address_in_use_is_reported_at_once_by_name() {
 
 #[test]
 fn two_listeners_on_one_address_are_rejected() {
-    let mut server = Server::new(Limits::default());
+    let mut server = new_server(Limits::default());
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let address = server.add_tcp("proxy", any, Greeter(channel().0)).unwrap();
     assert!(
@@ -171,9 +176,8 @@ fn two_listeners_on_one_address_are_rejected() {
 #[test]
 fn a_missing_folder_is_created_and_a_failure_to_create_it_is_reported() {
     let folder = tempfile::tempdir().unwrap();
-    let unix = |path: &Path| {
-        Server::new(Limits::default()).add_unix("control", path, Greeter(channel().0))
-    };
+    let unix =
+        |path: &Path| new_server(Limits::default()).add_unix("control", path, Greeter(channel().0));
     let missing = folder.path().join("run/sms-sidecar");
     unix(&missing.join("control.sock")).unwrap();
     assert_eq!(
@@ -196,7 +200,7 @@ fn a_missing_folder_is_created_and_a_failure_to_create_it_is_reported() {
 fn an_abandoned_socket_is_replaced_and_a_live_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let unix =
-        |path: &Path| Server::new(Limits::default()).add_unix("unix", path, Greeter(channel().0));
+        |path: &Path| new_server(Limits::default()).add_unix("unix", path, Greeter(channel().0));
     let dead = folder.path().join("dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
     assert!(dead.exists());

@@ -23,17 +23,18 @@ use crate::net::byte_budget::ByteBudget;
 use crate::net::ca::{ActiveCa, Ca};
 use crate::net::drain::{Drain, Phase};
 use crate::net::entrypoint::{EntrypointSetup, ProxyService};
-use crate::net::file_limit;
+use crate::net::file_limit::{self, FileLimitInsufficient};
 use crate::net::peer::Peer;
-use crate::net::server::{ConnectionService, LifecycleHooks, Server, Stream};
+use crate::net::server::{AcceptErrorHook, ConnectionService, LifecycleHooks, Server, Stream};
 use crate::notify::Notifier;
 use crate::policy::WARM_INTERVAL;
 use crate::problem::ProblemReport;
 use crate::proxy::{Control, Proxy, ProxyDeps};
+use crate::sms::Entrypoint;
 use crate::status::{ControlReply, SendReport, SendRequest};
 use crate::telemetry::{
-    BuildInfo, CaExpiry, ConfigChange, FileLimitLow, LogWriter, Panicked, Started, Stopping,
-    Telemetry, VaultRead, VaultReadResult,
+    AcceptFailed, BuildInfo, CaExpiry, ConfigChange, FileLimitLow, LogWriter, Panicked, Started,
+    Stopping, Telemetry, VaultRead, VaultReadResult,
 };
 use crate::trace_export::Exporter;
 use crate::vault::{CredentialCache, ReadEventSink, ReadOutcome};
@@ -151,7 +152,7 @@ impl App {
         let ca = load_ca(&self.loaded, &self.process.clock)?;
         self.activate_ca(ca);
         let app = Arc::new(self);
-        let mut server = Server::new(app.loaded.limits);
+        let mut server = Server::new(app.loaded.limits, app.accept_error_hook());
         let readiness = Readiness::default();
         let waiting = readiness.register("listeners");
         app.open_listeners(&mut server, &readiness)?;
@@ -168,7 +169,7 @@ impl App {
         // The log and the status already report the result of a reload.
         let reload = move || drop(app.reload(None));
         let stopping = |signal| Stopping { signal }.emit();
-        server.run(LifecycleHooks::new(ready, reload, stopping))?;
+        server.run(LifecycleHooks::new(ready, reload, stopping));
         Ok(())
     }
 
@@ -219,9 +220,10 @@ impl App {
     fn entrypoint_setup(&self) -> EntrypointSetup {
         let listen = &self.loaded.listen;
         let tcp = [listen.proxy, listen.admin, listen.metrics];
+        let limits = file_limit::cap_connections(self.loaded.limits);
         EntrypointSetup {
             ca: Arc::clone(&self.ca),
-            limits: self.loaded.limits,
+            limits,
             own_names: listen.names.clone(),
             own_addresses: tcp.into_iter().flatten().collect(),
             via_marker: self.process.via_marker.clone(),
@@ -229,12 +231,26 @@ impl App {
             open_connections: self
                 .process
                 .telemetry
-                .open_connections(self.loaded.limits.max_connections),
+                .open_connections(limits.max_connections),
         }
     }
 
-    /// Raises the limit of open files as far as the kernel allows, and reports one that stays too low.
-    fn raise_file_limit(&self) {
+    fn accept_error_hook(&self) -> AcceptErrorHook {
+        let telemetry = Arc::clone(&self.process.telemetry);
+        Arc::new(move |listener, error| {
+            AcceptFailed {
+                listener,
+                entrypoint: listen_entrypoint(listener),
+                problem: &error.to_string(),
+                remedy: file_limit::accept_remedy(error),
+            }
+            .emit(&telemetry);
+        })
+    }
+
+    /// Raises the limit of open files as far as the kernel allows, and reports one that stays too low. Fails if
+    /// nothing can be served with it.
+    fn raise_file_limit(&self) -> Result<(), FileLimitInsufficient> {
         if let Err(error) = file_limit::raise() {
             tracing::warn!(%error, "the limit of open files cannot be raised");
         }
@@ -245,6 +261,7 @@ impl App {
             }
             .emit(&self.process.telemetry);
         }
+        file_limit::require_minimum(&self.loaded.limits)
     }
 
     fn admin_service(&self, readiness: &Readiness, pages: Pages) -> AdminService {
@@ -345,6 +362,16 @@ impl App {
     }
 }
 
+/// The entrypoint of a connection that no request has been read from; none for the admin listeners.
+fn listen_entrypoint(listener: &str) -> Option<Entrypoint> {
+    match listener {
+        "proxy" => Some(Entrypoint::BaseUrl),
+        "unix" => Some(Entrypoint::Unix),
+        "control" => Some(Entrypoint::Control),
+        _ => None,
+    }
+}
+
 /// Reads the CA that a config names.
 fn load_ca(loaded: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Ca>, ProblemReport> {
     let Some(settings) = &loaded.ca else {
@@ -392,7 +419,7 @@ pub fn run(file: &Path, loaded: Config, build: BuildInfo, log: &LogWriter) -> an
 
     let app = App::build(file, loaded, build)?;
     app.process.telemetry.count_dropped_lines(log);
-    app.raise_file_limit();
+    app.raise_file_limit()?;
     app.serve()
 }
 

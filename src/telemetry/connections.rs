@@ -32,11 +32,13 @@ pub enum ConnectionDenialReason {
     Head,
     /// The TLS handshake inside a CONNECT failed.
     Tls,
+    /// The system could not accept it, for example because no file descriptor was left; it waits.
+    AcceptFailed,
 }
 
 impl ConnectionDenialReason {
     /// Every value.
-    pub const ALL: &[Self] = &[Self::Limit, Self::Head, Self::Tls];
+    pub const ALL: &[Self] = &[Self::Limit, Self::Head, Self::Tls, Self::AcceptFailed];
 
     /// The label's value.
     pub const fn as_str(self) -> &'static str {
@@ -44,6 +46,7 @@ impl ConnectionDenialReason {
             Self::Limit => "limit",
             Self::Head => "head",
             Self::Tls => "tls",
+            Self::AcceptFailed => "accept-failed",
         }
     }
 }
@@ -219,7 +222,46 @@ impl ConnectionDenied {
                 entrypoint = self.entrypoint.as_str(),
                 denied,
                 limit = telemetry.connection_limit(),
-                "connections denied: as many are open as `[limits] connections` allows"
+                "connections denied: as many are open as `[limits] connections` or the limit of open files allows"
+            );
+        }
+    }
+}
+
+/// A listener could not accept a connection, which waits in the kernel's queue.
+#[derive(Clone, Copy, Debug)]
+pub struct AcceptFailed<'a> {
+    /// The listener's key under `[listen]`.
+    pub listener: &'static str,
+    /// The entrypoint; none for the admin listeners.
+    pub entrypoint: Option<Entrypoint>,
+    /// What is wrong.
+    pub problem: &'a str,
+    /// What to do.
+    pub remedy: &'a str,
+}
+
+impl AcceptFailed<'_> {
+    /// Counts it, and writes one line a minute.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        if let Some(entrypoint) = self.entrypoint {
+            let reason = ConnectionDenialReason::AcceptFailed;
+            ConnectionDenied { entrypoint, reason }.emit(telemetry);
+        }
+        let due = telemetry
+            .accept_logs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(self.listener)
+            .or_default()
+            .record(telemetry.clock.now());
+        if let Some(failures) = due {
+            tracing::warn!(
+                listener = self.listener,
+                failures,
+                problem = self.problem,
+                remedy = self.remedy,
+                "connections cannot be accepted, and wait"
             );
         }
     }

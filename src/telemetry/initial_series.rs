@@ -164,6 +164,9 @@ impl ConnectionFamilies {
                     .with_label_values(&[entrypoint.as_str(), reason.as_str()]);
             }
         }
+        let control = Entrypoint::Control.as_str();
+        let reason = ConnectionDenialReason::AcceptFailed.as_str();
+        self.denied.with_label_values(&[control, reason]);
     }
 }
 

@@ -40,8 +40,8 @@ pub use account::{
     TokenExpiry, VaultRead, VaultReadResult,
 };
 pub use connections::{
-    ConnectionDenialReason, ConnectionDenied, FileLimitLow, OpenConnection, OpenConnections,
-    WarmUpFinished,
+    AcceptFailed, ConnectionDenialReason, ConnectionDenied, FileLimitLow, OpenConnection,
+    OpenConnections, WarmUpFinished,
 };
 pub use delivery::{
     AttemptFinished, DuplicateSuppressed, Failover, HealthStateChanged, LastSendOutcome,
@@ -113,6 +113,8 @@ pub struct Telemetry {
     /// Returns since when the config on disk has differed from the active one.
     config_change_check: Mutex<Option<ConfigChangeCheck>>,
     limit_log: Mutex<LimitLog>,
+    /// By listener.
+    accept_logs: Mutex<BTreeMap<&'static str, LimitLog>>,
     exhausted_log: Mutex<LimitLog>,
     clock: Arc<dyn Clock>,
 }
@@ -136,6 +138,7 @@ impl Telemetry {
             failing_entries: Mutex::default(),
             config_change_check: Mutex::default(),
             limit_log: Mutex::default(),
+            accept_logs: Mutex::default(),
             exhausted_log: Mutex::default(),
             clock,
         })

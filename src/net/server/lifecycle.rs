@@ -2,38 +2,18 @@
 //! flight, within a limit.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
-use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::net::drain::{Drain, Phase};
-use crate::net::server::BindError;
 
-/// How long listeners may take to open.
-const LISTENER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connections may take to close once no request is in flight.
 const CONNECTION_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-const CONNECT_RETRY_DELAY: Duration = Duration::from_millis(5);
-
-/// The bind error that ended the process, if there was one.
-#[derive(Clone, Debug, Default)]
-pub(super) struct BindFailure(Arc<Mutex<Option<BindError>>>);
-
-impl BindFailure {
-    pub(super) fn take(&self) -> Option<BindError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn set(&self, error: BindError) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
-}
 
 type ReadyFn = Box<dyn FnOnce() + Send>;
 
@@ -45,7 +25,7 @@ pub struct LifecycleHooks {
 }
 
 impl LifecycleHooks {
-    /// `ready` is called when every address accepts connections, `reload` at every SIGHUP, and `stopping`
+    /// `ready` is called when signals are handled and every address takes connections, `reload` at every SIGHUP, and `stopping`
     /// before the drain, with the name of the signal.
     pub fn new(
         ready: impl FnOnce() + Send + 'static,
@@ -70,49 +50,28 @@ impl std::fmt::Debug for LifecycleHooks {
 pub(super) struct Lifecycle {
     drain: Drain,
     drain_timeout: Duration,
-    addresses: Vec<(String, SocketAddr)>,
     ready: Mutex<Option<ReadyFn>>,
     reload: Box<dyn Fn() + Send + Sync>,
     stopping: Box<dyn Fn(&'static str) + Send + Sync>,
-    failed: BindFailure,
 }
 
 impl Lifecycle {
-    pub(super) fn new(
-        drain: Drain,
-        limit: Duration,
-        addresses: Vec<(String, SocketAddr)>,
-        hooks: LifecycleHooks,
-    ) -> (Self, BindFailure) {
-        let failed = BindFailure::default();
-        let life = Self {
+    pub(super) fn new(drain: Drain, limit: Duration, hooks: LifecycleHooks) -> Self {
+        Self {
             drain,
             drain_timeout: limit,
-            addresses,
             ready: Mutex::new(Some(hooks.ready)),
             reload: hooks.reload,
             stopping: hooks.stopping,
-            failed: failed.clone(),
-        };
-        (life, failed)
+        }
     }
 
-    /// Runs from the first connection check to the last request.
+    /// Runs from the first signal handler to the last request.
     async fn run(&self) {
         let Ok(mut signals) = ProcessSignals::new() else {
             return;
         };
-        let opened = tokio::select! {
-            opened = self.wait_for_listeners() => opened,
-            signal = signals.wait_for_shutdown() => {
-                (self.stopping)(signal);
-                return;
-            }
-        };
-        if let Err(error) = opened {
-            self.failed.set(error);
-            return;
-        }
+        self.announce_ready();
         let signal = loop {
             match signals.next().await {
                 SignalAction::Reload => (self.reload)(),
@@ -126,17 +85,7 @@ impl Lifecycle {
         }
     }
 
-    async fn wait_for_listeners(&self) -> Result<(), BindError> {
-        for (name, address) in &self.addresses {
-            let late = |_| BindError::Tcp {
-                name: name.as_str().into(),
-                address: *address,
-                source: io::ErrorKind::TimedOut.into(),
-            };
-            timeout(LISTENER_TIMEOUT, wait_until_accepting(*address))
-                .await
-                .map_err(late)?;
-        }
+    fn announce_ready(&self) {
         let ready = self
             .ready
             .lock()
@@ -145,7 +94,6 @@ impl Lifecycle {
         if let Some(ready) = ready {
             ready();
         }
-        Ok(())
     }
 
     async fn drain(&self) {
@@ -161,12 +109,6 @@ impl Lifecycle {
         timeout(CONNECTION_CLOSE_TIMEOUT, self.drain.connections_closed())
             .await
             .ok();
-    }
-}
-
-async fn wait_until_accepting(address: SocketAddr) {
-    while TcpStream::connect(address).await.is_err() {
-        sleep(CONNECT_RETRY_DELAY).await;
     }
 }
 
@@ -239,24 +181,18 @@ impl ShutdownSignalWatch for Lifecycle {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
     use futures_util::poll;
     use rustix::process::{Signal, getpid, kill_process};
 
     use super::*;
 
     #[tokio::test]
-    async fn a_signal_before_the_listeners_are_ready_ends_background_tasks_too() {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .unwrap();
+    async fn a_signal_ends_background_tasks_and_harmless_ones_do_not() {
         let drain = Drain::default();
         let (sender, received) = std::sync::mpsc::channel();
-        let (life, _) = Lifecycle::new(
+        let life = Lifecycle::new(
             drain.clone(),
             Duration::ZERO,
-            vec![("proxy".to_owned(), listener)],
             LifecycleHooks::new(
                 || {},
                 || {},

@@ -1,4 +1,4 @@
-//! The process's sockets and its life cycle, served by pingora-core: every address is bound
+//! The process's sockets, and its threads and life cycle, which pingora-core runs: every address is bound
 //! before the sidecar reports that it is ready, SIGTERM drains within a limit, SIGHUP reloads.
 //! Independent of what its sites serve.
 
@@ -6,22 +6,22 @@ mod lifecycle;
 mod services;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
-use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server as Pingora};
-use pingora_core::services::listening::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::file_error::describe_write_error;
 use crate::net::drain::Drain;
 use crate::net::peer::Peer;
 use crate::net::server::lifecycle::Lifecycle;
 pub use crate::net::server::lifecycle::LifecycleHooks;
-use crate::net::server::services::{TcpApp, background_service, serve_unix};
+use crate::net::server::services::{Listener, background_service, serve_listener};
 use crate::net::settings::Limits;
 
 /// A connected socket.
@@ -94,35 +94,29 @@ fn describe_socket_error(path: &Path, error: &io::Error) -> String {
     describe_write_error(path, error).to_string()
 }
 
+/// Reports that a listener could not accept a connection; gets its key under `[listen]`.
+pub type AcceptErrorHook = Arc<dyn Fn(&'static str, &io::Error) + Send + Sync>;
+
 /// All listeners and background tasks, until `run`.
 pub struct Server {
     pingora: Pingora,
     limits: Limits,
     drain: Drain,
     worker_threads: usize,
-    /// Keeps the addresses reserved until pingora listens itself.
-    reserved: Vec<ReservedAddress>,
+    accept_failed: AcceptErrorHook,
+    listeners: Vec<&'static str>,
     unix_sockets: Vec<PathBuf>,
-}
-
-/// One TCP address that is ours.
-#[derive(Debug)]
-struct ReservedAddress {
-    name: String,
-    address: SocketAddr,
-    #[expect(dead_code, reason = "held, not read")]
-    listener: TcpListener,
 }
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Server({:?})", self.reserved)
+        write!(f, "Server({:?})", self.listeners)
     }
 }
 
 impl Server {
     /// Nothing listens yet.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, accept_failed: AcceptErrorHook) -> Self {
         // `Lifecycle` does the waiting: it can see when the last request has finished.
         // A request stays on the thread of its connection: moving it costs more CPU than handling it.
         let conf = ServerConf {
@@ -142,7 +136,8 @@ impl Server {
             limits,
             drain: Drain::default(),
             worker_threads,
-            reserved: Vec::new(),
+            accept_failed,
+            listeners: Vec::new(),
             unix_sockets: Vec::new(),
         }
     }
@@ -156,7 +151,7 @@ impl Server {
     /// address, with the actual port if the configured one is 0.
     pub fn add_tcp<S: ConnectionService>(
         &mut self,
-        name: &str,
+        name: &'static str,
         address: SocketAddr,
         site: S,
     ) -> Result<SocketAddr, BindError> {
@@ -165,29 +160,9 @@ impl Server {
             address,
             source,
         };
-        let listener = TcpListener::bind(address).map_err(taken)?;
+        let listener = services::bind_tcp(address).map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
-        let mut service = Service::new(
-            name.to_owned(),
-            TcpApp {
-                service: site,
-                drain: self.drain(),
-            },
-        );
-        service.threads = Some(if S::MULTI_THREADED {
-            self.worker_threads
-        } else {
-            1
-        });
-        // hyper has its own buffers; pingora's would take 65 KiB more for each connection.
-        let unbuffered = L4BufferSettings::unbuffered();
-        service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(unbuffered));
-        self.pingora.add_service(service);
-        self.reserved.push(ReservedAddress {
-            name: name.to_owned(),
-            address,
-            listener,
-        });
+        self.add_listener::<TcpListener, S>(name, listener, site);
         Ok(address)
     }
 
@@ -195,7 +170,7 @@ impl Server {
     /// `/run` is empty after every boot.
     pub fn add_unix<S: ConnectionService>(
         &mut self,
-        name: &str,
+        name: &'static str,
         path: &Path,
         site: S,
     ) -> Result<(), BindError> {
@@ -214,8 +189,20 @@ impl Server {
         };
         let listener = services::bind_unix(path).map_err(taken)?;
         self.unix_sockets.push(path.to_path_buf());
+        self.add_listener::<UnixListener, S>(name, listener, site);
+        Ok(())
+    }
+
+    fn add_listener<L: Listener + 'static, S: ConnectionService>(
+        &mut self,
+        name: &'static str,
+        open: L::Open,
+        site: S,
+    ) {
+        let hook = Arc::clone(&self.accept_failed);
+        let failed = Arc::new(move |error: &io::Error| hook(name, error));
         let mut service = background_service(name, self.drain(), move |drain| {
-            serve_unix(listener, site, drain)
+            serve_listener::<L, S>(open, site, drain, failed)
         });
         service.threads = Some(if S::MULTI_THREADED {
             self.worker_threads
@@ -223,7 +210,7 @@ impl Server {
             1
         });
         self.pingora.add_service(service);
-        Ok(())
+        self.listeners.push(name);
     }
 
     /// Adds a task that runs as long as the process, on its own thread; `Drain` signals when to end.
@@ -238,15 +225,8 @@ impl Server {
 
     /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains; a second signal ends the process at
     /// once. Call outside any runtime.
-    pub fn run(self, hooks: LifecycleHooks) -> Result<(), BindError> {
-        let addresses: Vec<(String, SocketAddr)> = self
-            .reserved
-            .iter()
-            .map(|held| (held.name.clone(), held.address))
-            .collect();
-        drop(self.reserved);
-        let (life, failed) =
-            Lifecycle::new(self.drain, self.limits.drain_timeout, addresses, hooks);
+    pub fn run(self, hooks: LifecycleHooks) {
+        let life = Lifecycle::new(self.drain, self.limits.drain_timeout, hooks);
         self.pingora.run(RunArgs {
             shutdown_signal: Box::new(life),
         });
@@ -254,6 +234,5 @@ impl Server {
             // If it is gone already or belongs to another process, there is nothing to clean up.
             std::fs::remove_file(socket).ok();
         }
-        failed.take().map_or(Ok(()), Err)
     }
 }

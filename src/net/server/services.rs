@@ -1,7 +1,9 @@
-//! Our sites as pingora services: a TCP application, the unix accept loop (tokio's, because
-//! pingora's stream has no peer credentials), and a background task.
+//! Our listeners and background tasks as pingora services, and the accept loop of every listener. The loop is ours:
+//! pingora's stream has no peer credentials, and its loop neither says what to do when no file descriptor is left
+//! nor pauses when the host has none.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::Path;
@@ -9,37 +11,20 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use pingora_core::apps::ServerApp;
-use pingora_core::protocols::Stream;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::{BackgroundService, GenBackgroundService};
-use tokio::net::UnixListener;
+use pingora_runtime::current_handle;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Duration, sleep};
 
 use crate::net::drain::{Drain, Phase};
 use crate::net::peer::Peer;
-use crate::net::server::ConnectionService;
+use crate::net::server::{ConnectionService, Stream};
 
-/// The pause after an accept that failed because no file descriptor was left.
+/// The pause after an accept that failed, for example because no file descriptor was left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
-
-/// A TCP site.
-pub(super) struct TcpApp<S> {
-    pub(super) service: S,
-    pub(super) drain: Drain,
-}
-
-#[async_trait]
-impl<S: ConnectionService> ServerApp for TcpApp<S> {
-    async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        let digest = stream.get_socket_digest()?;
-        let client = *digest.peer_addr()?.as_inet()?;
-        let server = *digest.local_addr()?.as_inet()?;
-        let peer = Peer::from_tcp(client, server);
-        self.service.serve(stream, peer, self.drain.clone()).await;
-        None
-    }
-}
+/// How many connections may wait to be accepted; the kernel's own limit is usually lower.
+const BACKLOG: i32 = 65_535;
 
 type TaskFn = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
@@ -80,6 +65,15 @@ pub(super) fn create_socket_folder(path: &Path) -> io::Result<()> {
         .create(path)
 }
 
+/// Listens on a TCP address. Connections wait there until the accept loop runs.
+pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<StdTcpListener> {
+    let listener = StdTcpListener::bind(address)?;
+    // Again, because the standard library's backlog is 128.
+    rustix::net::listen(&listener, BACKLOG)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
 /// Opens a unix socket for its owner and group; replaces a stale one.
 pub(super) fn bind_unix(path: &Path) -> io::Result<StdListener> {
     if path
@@ -103,28 +97,90 @@ async fn drain_ended(drain: &Drain) {
     drain.requests_finished().await;
 }
 
-/// The unix accept loop.
-pub(super) async fn serve_unix<S: ConnectionService>(listener: StdListener, site: S, drain: Drain) {
-    let Ok(listener) = UnixListener::from_std(listener) else {
-        return;
+/// A listener's socket.
+pub(super) trait Listener: Sized + Send + Sync {
+    type Open: Send + 'static;
+    type Connection: Stream;
+
+    /// Registers the open socket with the runtime of this thread.
+    fn register(open: Self::Open) -> io::Result<Self>;
+    fn accept_peer(&self) -> impl Future<Output = io::Result<(Self::Connection, Peer)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Open = StdTcpListener;
+    type Connection = TcpStream;
+
+    fn register(open: StdTcpListener) -> io::Result<Self> {
+        Self::from_std(open)
+    }
+
+    async fn accept_peer(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, client) = self.accept().await?;
+        // It fails only for a client that is gone already.
+        stream.set_nodelay(true).ok();
+        let peer = Peer::from_tcp(client, stream.local_addr()?);
+        Ok((stream, peer))
+    }
+}
+
+impl Listener for UnixListener {
+    type Open = StdListener;
+    type Connection = UnixStream;
+
+    fn register(open: StdListener) -> io::Result<Self> {
+        Self::from_std(open)
+    }
+
+    async fn accept_peer(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = self.accept().await?;
+        let owner = stream.peer_cred().ok();
+        Ok((stream, Peer::from_unix(owner.map(|owner| owner.uid()))))
+    }
+}
+
+/// Reports that a listener could not accept a connection.
+pub(super) type AcceptErrorSink = Arc<dyn Fn(&io::Error) + Send + Sync>;
+
+/// The accept loop of every listener. A connection that cannot be accepted waits in the kernel's queue.
+pub(super) async fn serve_listener<L: Listener, S: ConnectionService>(
+    open: L::Open,
+    site: S,
+    drain: Drain,
+    failed: AcceptErrorSink,
+) {
+    let listener = match L::register(open) {
+        Ok(listener) => listener,
+        Err(error) => return failed(&error),
     };
     let site = Arc::new(site);
     loop {
         // Served to the end, so that a late client gets a reply, and operators see the drain.
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept_peer() => accepted,
             () = drain_ended(&drain) => return,
         };
-        let Ok((stream, _)) = accepted else {
-            sleep(ACCEPT_RETRY_DELAY).await;
-            continue;
-        };
-        let site = Arc::clone(&site);
-        let drain = drain.clone();
-        let peer = Peer::from_unix(stream.peer_cred().ok().map(|owner| owner.uid()));
-        // Owned by this service's runtime, which ends after the drain.
-        tokio::spawn(async move { site.serve(stream, peer, drain).await });
+        match accepted {
+            Ok((stream, peer)) => {
+                let (site, drain) = (Arc::clone(&site), drain.clone());
+                // Owned by the threads of this service, which end after the drain.
+                current_handle().spawn(async move { site.serve(stream, peer, drain).await });
+            }
+            Err(error) if is_of_connection(&error) => {}
+            Err(error) => {
+                failed(&error);
+                sleep(ACCEPT_RETRY_DELAY).await;
+            }
+        }
     }
+}
+
+/// Whether the client ended its connection before it was accepted: the next one is not affected.
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
 }
 
 #[cfg(test)]
@@ -144,17 +200,60 @@ mod tests {
         }
     }
 
+    fn ignore() -> AcceptErrorSink {
+        Arc::new(|_| {})
+    }
+
+    /// Fails to accept with each of these errors, then never returns.
+    struct Failing(Mutex<Vec<io::Error>>);
+
+    impl Listener for Failing {
+        type Open = Vec<io::Error>;
+        type Connection = UnixStream;
+
+        fn register(open: Vec<io::Error>) -> io::Result<Self> {
+            Ok(Self(Mutex::new(open)))
+        }
+
+        async fn accept_peer(&self) -> io::Result<(UnixStream, Peer)> {
+            let next = self.0.lock().unwrap().pop();
+            match next {
+                Some(error) => Err(error),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_accept_is_reported_and_pauses_the_loop_but_not_for_a_client_that_left() {
+        let began = tokio::time::Instant::now();
+        let (sender, mut reported) = tokio::sync::mpsc::unbounded_channel();
+        let failed: AcceptErrorSink =
+            Arc::new(move |error| sender.send(error.to_string()).unwrap());
+        let errors = [12, 103, 23, 103, 24].map(io::Error::from_raw_os_error);
+        tokio::spawn(serve_listener::<Failing, _>(
+            errors.into(),
+            OneByte,
+            Drain::default(),
+            failed,
+        ));
+        for (pauses, number) in (0..).zip([24, 23, 12]) {
+            let error = io::Error::from_raw_os_error(number).to_string();
+            assert_eq!(reported.recv().await, Some(error));
+            assert_eq!(began.elapsed(), ACCEPT_RETRY_DELAY * pauses);
+        }
+        assert!(reported.try_recv().is_err());
+    }
+
     #[tokio::test]
     async fn a_unix_listener_serves_until_the_last_request_has_finished() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
         let drain = Drain::default();
         let in_flight = drain.track_request();
-        let serving = tokio::spawn(serve_unix(
-            bind_unix(&path).unwrap(),
-            OneByte,
-            drain.clone(),
-        ));
+        let open = bind_unix(&path).unwrap();
+        let serving = serve_listener::<UnixListener, _>(open, OneByte, drain.clone(), ignore());
+        let serving = tokio::spawn(serving);
         for phase in [Phase::Serving, Phase::Draining, Phase::Closing] {
             drain.advance_to(phase);
             let mut client = UnixStream::connect(&path).await.unwrap();
