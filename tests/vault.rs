@@ -237,7 +237,7 @@ fn several_fields_are_set_in_one_write() {
 
 /// What the config's provider makes of it is said, and the vault takes it all the same.
 #[test]
-fn a_field_nobody_reads_and_a_placeholder_are_warned_about() {
+fn a_field_nobody_reads_is_a_warning_and_a_placeholder_is_refused() {
     let vault = Vault::made();
     let config = vault.path().join("config.toml");
     let text = "[vaults.local]\nembedded = { file = \"vault.age\", key_file = \"vault.key\" }\n[providers.playmobile]\ndialect = \"playmobile\"\nsender = \"3700\"\ncredential = { vault = \"local\", path = \"sms/playmobile\" }\n";
@@ -249,7 +249,7 @@ fn a_field_nobody_reads_and_a_placeholder_are_warned_about() {
             input,
         )
     };
-    let odd = set(&config, &["usrname", "password"], "u\nsms-sidecar\n");
+    let odd = set(&config, &["usrname", "password"], "u\np-1\n");
     assert_eq!(odd.code, 0, "{}", odd.err);
     assert!(
         odd.err.contains(
@@ -258,12 +258,36 @@ fn a_field_nobody_reads_and_a_placeholder_are_warned_about() {
         "{}",
         odd.err
     );
-    assert!(
-        odd.err
-            .contains("`password` is the placeholder that stands in the backend's `.env`"),
-        "{}",
-        odd.err
-    );
+    for (value, problem) in [
+        (
+            "sms-sidecar",
+            "is the placeholder that stands in the backend's `.env`",
+        ),
+        ("undefined", "is `undefined`"),
+        ("${PLAYMOBILE_PASSWORD}", "is the name of a variable"),
+        ("<password>", "is the placeholder of an example"),
+        ("********", "is a mask"),
+    ] {
+        let refused = set(
+            &config,
+            &["username", "password"],
+            &format!("new\n{value}\n"),
+        );
+        assert_eq!(refused.code, 2, "{}", refused.err);
+        let words = [
+            problem,
+            "`password`",
+            "nothing was changed",
+            "the value that the service",
+        ];
+        assert!(
+            words.iter().all(|word| refused.err.contains(word)),
+            "{}",
+            refused.err
+        );
+    }
+    let kept = set(&config, &["password"], "p-1");
+    assert!(kept.out.contains("unchanged"), "{}", kept.out);
     for fields in [
         ["username", "password"],
         ["PLAYMOBILE_LOGIN", "PLAYMOBILE_PASSWORD"],

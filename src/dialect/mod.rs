@@ -41,6 +41,7 @@ pub(crate) use request::recognised::MatchedOperation;
 pub use request::recognised::{
     OperationFault, RecognisedRequest, Recognition, RequestTarget, UnlistedField, UnlistedRequest,
 };
+pub use request::unset_value::unset_problem;
 pub use types::{
     Account, Claim, Classification, LoginToken, MessageResult, NamedOperation, RequestReadError,
     Untranslatable,

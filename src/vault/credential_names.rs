@@ -1,6 +1,7 @@
 //! Which variables of an `.env` file look like credentials, whether or not a description knows their
 //! names, so that none of them is passed over in silence. By name and shape only; pure.
 
+use crate::dialect::unset_problem;
 use crate::vault::dotenv::DotenvVariable;
 
 /// A variable that looks like a credential.
@@ -80,8 +81,7 @@ fn credential_variable(variable: &DotenvVariable, dialects: &[&str]) -> Option<C
         || words.windows(2).any(|pair| pair == ["PUBLIC", "KEY"]);
     let is_named = !is_about && (has(&SECRET_WORDS) || is_for_sms && has(&ACCOUNT_WORDS));
     let value = variable.value.trim();
-    let is_value = value.chars().count() >= MIN_SECRET_CHARS
-        && !matches!(value, "true" | "false" | "null" | "undefined");
+    let is_value = value.chars().count() >= MIN_SECRET_CHARS && unset_problem(value).is_none();
     (is_value && (is_named || has_password_in_url(value))).then(|| CredentialVariable {
         name: variable.name.clone(),
         is_for_sms,

@@ -14,7 +14,7 @@ use anyhow::bail;
 use crate::cli::output;
 use crate::cli::vault::value;
 use crate::config::Config;
-use crate::dialect::{Catalog, Dialect};
+use crate::dialect::{Catalog, Dialect, unset_problem};
 use crate::file_error::describe_write_error;
 use crate::problem::suggest;
 use crate::secret::SecretString;
@@ -24,7 +24,7 @@ use crate::vault::embedded::{Embedded, EmbeddedEntries};
 use crate::vault::file;
 use report::{
     confirmation_prompt, import_json, left_lines, render_proposals, report_nothing_found,
-    report_written,
+    report_written, unusable_notes,
 };
 
 /// Exit code: 0 every credential that was found is in the vault; 1 none was found, or you answered no; 2 failed.
@@ -48,7 +48,7 @@ pub(super) struct Args {
     /// The entries get the names PREFIX/DIALECT.
     #[arg(long, value_name = "PREFIX", default_value = "sms")]
     prefix: String,
-    /// Print one JSON object: `entries`, `written`, `replaced`, `left_in_clear`. Writes with --yes only.
+    /// Print one JSON object: `entries`, `written`, `replaced`, `left_in_clear`, `unusable`. Writes with --yes only.
     #[arg(long)]
     json: bool,
 }
@@ -152,12 +152,37 @@ struct Proposal {
     differing: Vec<String>,
     /// Variables that hold the placeholder, if none holds a value.
     placeholders: Vec<String>,
+    /// Variables whose value only stands for one, if none holds a value; and what is wrong with it.
+    unusable: BTreeMap<String, String>,
 }
 
 impl Proposal {
-    /// The variables that it found, with a value or a placeholder.
+    /// The variables that it found, with a value, a placeholder or what only stands for a value.
     fn variables(&self) -> impl Iterator<Item = &String> {
-        self.fields.values().chain(&self.placeholders)
+        self.fields
+            .values()
+            .chain(&self.placeholders)
+            .chain(self.unusable.keys())
+    }
+
+    /// A field of which no variable holds a value.
+    fn add_without_value(&mut self, known: &KnownField, values: &BTreeMap<&str, &str>) {
+        let held = known.names.iter().filter_map(|name| {
+            let value = values
+                .get(name.as_str())
+                .filter(|value| !value.trim().is_empty())?;
+            Some((name, *value))
+        });
+        let is_placeholder = |(_, value): &(&String, &str)| *value == known.placeholder;
+        let (placeholders, others): (Vec<_>, Vec<_>) = held.partition(is_placeholder);
+        if let Some((name, _)) = placeholders.first() {
+            self.placeholders.push((*name).clone());
+        } else if others.is_empty() && known.required {
+            self.missing.push(known.field.clone());
+        }
+        let unusable = |(name, value): (&String, &str)| Some((name.clone(), unset_problem(value)?));
+        self.unusable
+            .extend(others.into_iter().filter_map(unusable));
     }
 }
 
@@ -174,6 +199,10 @@ pub(super) fn run(
     let mut proposals = propose(&variables, known);
     proposals.retain(|proposal| args.only.is_empty() || args.only.contains(&proposal.dialect));
     let mut proposals = without_repeats(proposals);
+    let unusable = unusable_variables(&proposals);
+    if !args.json {
+        unusable_notes(&unusable).for_each(output::note);
+    }
     if proposals.iter().all(|proposal| proposal.fields.is_empty()) {
         let left = left_in_clear(&text, &[], known);
         return Ok(report_nothing_found(args, &proposals, &left, known));
@@ -181,6 +210,7 @@ pub(super) fn run(
     proposals.retain(|proposal| !proposal.fields.is_empty());
     let entries = vault.entries()?;
     let left = left_in_clear(&text, &proposals, known);
+    let print_json = |done| output::verbatim(import_json(&proposals, &left, &unusable, args, done));
     if !args.json {
         output::line(render_proposals(&proposals, &entries, args));
         for line in left_lines(&left, known) {
@@ -189,7 +219,7 @@ pub(super) fn run(
     }
     if !(args.yes || !args.json && value::confirm(&confirmation_prompt(vault, args))?) {
         if args.json {
-            output::verbatim(import_json(&proposals, &left, args, ImportStatus::Proposed));
+            print_json(ImportStatus::Proposed);
         } else {
             output::note("nothing written");
         }
@@ -200,7 +230,7 @@ pub(super) fn run(
         write_placeholders(args, &text, &proposals, known)?;
     }
     if args.json {
-        output::verbatim(import_json(&proposals, &left, args, args.final_status()));
+        print_json(args.final_status());
     } else {
         report_written(&proposals, &left, &text, args);
         output::verbatim(config_snippet::render_config(
@@ -208,6 +238,13 @@ pub(super) fn run(
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The variables whose value only stands for one, each once.
+fn unusable_variables(proposals: &[Proposal]) -> BTreeMap<String, String> {
+    let all = proposals.iter().flat_map(|proposal| &proposal.unusable);
+    all.map(|(name, problem)| (name.clone(), problem.clone()))
+        .collect()
 }
 
 /// The known fields, with the variables that the operator names first.
@@ -305,7 +342,7 @@ fn proposal(
             .filter_map(|name| Some((name, *values.get(name.as_str())?)));
         let mut given = given
             .by_ref()
-            .filter(|(_, value)| !value.trim().is_empty() && *value != known.placeholder);
+            .filter(|(_, value)| *value != known.placeholder && unset_problem(value).is_none());
         match given.next() {
             Some((name, first)) => {
                 proposal.fields.insert(known.field.clone(), name.clone());
@@ -315,18 +352,11 @@ fn proposal(
                         .map(|(name, _)| name.clone()),
                 );
             }
-            None => match known
-                .names
-                .iter()
-                .find(|name| values.get(name.as_str()) == Some(&known.placeholder.as_str()))
-            {
-                Some(name) => proposal.placeholders.push(name.clone()),
-                None if known.required => proposal.missing.push(known.field.clone()),
-                None => {}
-            },
+            None => proposal.add_without_value(known, values),
         }
     }
-    (!proposal.fields.is_empty() || !proposal.placeholders.is_empty()).then_some(proposal)
+    let has_variables = proposal.variables().next().is_some();
+    has_variables.then_some(proposal)
 }
 
 /// One account is one entry: the dialects of one service know the same variables, and the first takes them.

@@ -57,13 +57,7 @@ pub(super) fn run(
         output::note(format_args!("warning: {what}"));
     }
     let values = from.read_values(path, fields)?;
-    for what in fields
-        .iter()
-        .zip(&values)
-        .filter_map(|(field, value)| placeholder_warning(field, value, &providers))
-    {
-        output::note(format_args!("warning: {what}"));
-    }
+    reject_placeholders(fields, &values, &providers)?;
     let done = vault.update(|entries| {
         let entry = entries.entry(path.clone()).or_default();
         let set = |(field, value): (&String, &SecretString)| {
@@ -156,19 +150,23 @@ fn unknown_field_warning(field: &str, readers: &[EntryReader<'_>]) -> Option<Str
     ))
 }
 
-/// The warning about a value that belongs in a backend's `.env` only.
-fn placeholder_warning(
-    field: &str,
-    value: &SecretString,
+/// Rejects a value that belongs in a backend's `.env` only: its provider would not use it.
+fn reject_placeholders(
+    fields: &[String],
+    values: &[SecretString],
     readers: &[EntryReader<'_>],
-) -> Option<String> {
-    let held = |reader: &&EntryReader<'_>| {
-        field_spec(field, reader)
-            .is_some_and(|spec| spec.placeholder.as_deref() == Some(value.expose_secret()))
-    };
-    let (provider, _) = readers.iter().find(held)?;
-    Some(format!(
-        "`{field}` is the placeholder that stands in the backend's `.env`; provider `{}` would be refused with it: set the real one",
-        provider.id
-    ))
+) -> anyhow::Result<()> {
+    for (field, value) in fields.iter().zip(values) {
+        let holds = |reader: &&EntryReader<'_>| {
+            field_spec(field, reader)
+                .is_some_and(|spec| spec.placeholder.as_deref() == Some(value.expose_secret()))
+        };
+        if let Some((provider, _)) = readers.iter().find(holds) {
+            bail!(
+                "the value of `{field}` is the placeholder that stands in the backend's `.env`, so nothing was changed; give the value that the service of provider `{}` issued",
+                provider.id
+            );
+        }
+    }
+    Ok(())
 }

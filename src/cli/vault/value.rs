@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use zeroize::Zeroizing;
 
 use crate::cli::output;
+use crate::dialect::unset_problem;
 use crate::secret::SecretString;
 use crate::vault::{file, usable_value};
 
@@ -23,7 +24,7 @@ pub(super) struct ValueInput {
 }
 
 impl ValueInput {
-    /// Reads a value for each field; rejects an empty one, and warns about one that looks like a mistake.
+    /// Reads a value for each field; rejects one that stands for a value, and warns about one that looks like a mistake.
     pub(super) fn read_values(
         &self,
         path: &str,
@@ -72,6 +73,11 @@ fn check_value(field: &str, value: &str) -> anyhow::Result<SecretString> {
             "the value of `{field}` {what}, so nothing was changed; `sms-sidecar vault rm` removes a field"
         ),
     };
+    if let Some(what) = unset_problem(&usable.text) {
+        bail!(
+            "the value of `{field}` {what}, so nothing was changed; give the value that the service issued"
+        );
+    }
     if let Some(what) = usable.warning {
         output::note(format_args!("warning: the value of `{field}` {what}"));
     }

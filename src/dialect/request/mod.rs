@@ -14,5 +14,5 @@ pub(super) mod recipients;
 pub(super) mod recognise;
 pub(super) mod recognised;
 pub(super) mod sign;
-mod unset_value;
+pub(super) mod unset_value;
 pub(super) mod write;

@@ -53,7 +53,7 @@ const EXAMPLE_WORDS: &[&str] = &[
 ];
 
 /// Why a value cannot be a credential, as a predicate; none: it can be one.
-pub(super) fn unset_problem(value: &str) -> Option<String> {
+pub fn unset_problem(value: &str) -> Option<String> {
     let value = value.trim();
     let word = UNSET_WORDS
         .iter()

@@ -1,11 +1,14 @@
 //! The report of `import-env`: what it imports, what it leaves, and what remains to do. Names only.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use crate::cli::output;
-use crate::cli::vault::import::{Args, ImportStatus, KnownField, Proposal, entry_path};
+use crate::cli::vault::import::{
+    Args, ImportStatus, KnownField, Proposal, entry_path, unusable_variables,
+};
 use crate::vault::credential_names::CredentialVariable;
 use crate::vault::embedded::{Embedded, EmbeddedEntries};
 
@@ -16,7 +19,13 @@ pub(super) fn report_nothing_found(
     known: &[KnownField],
 ) -> ExitCode {
     if args.json {
-        output::verbatim(import_json(&[], left, args, ImportStatus::Proposed));
+        output::verbatim(import_json(
+            &[],
+            left,
+            &unusable_variables(proposals),
+            args,
+            ImportStatus::Proposed,
+        ));
         return ExitCode::from(1);
     }
     for name in proposals.iter().flat_map(|proposal| &proposal.placeholders) {
@@ -40,6 +49,13 @@ pub(super) fn report_nothing_found(
         ));
     }
     ExitCode::from(1)
+}
+
+/// One line for each variable whose value only stands for one.
+pub(super) fn unusable_notes(unusable: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
+    unusable.iter().map(|(name, problem)| {
+        format!("{name} {problem}; it is not imported: write the real value into the file, or use `sms-sidecar vault set`")
+    })
 }
 
 fn placeholder_note(name: &str) -> String {
@@ -144,6 +160,7 @@ fn take_question(variable: &CredentialVariable, known: &[KnownField]) -> String 
 pub(super) fn import_json(
     proposals: &[Proposal],
     left: &[CredentialVariable],
+    unusable: &BTreeMap<String, String>,
     args: &Args,
     done: ImportStatus,
 ) -> serde_json::Value {
@@ -157,7 +174,7 @@ pub(super) fn import_json(
         })
     };
     let left: Vec<&str> = left.iter().map(|variable| variable.name.as_str()).collect();
-    json!({ "entries": proposals.iter().map(entry).collect::<Vec<_>>(), "written": done != ImportStatus::Proposed, "replaced": done == ImportStatus::Replaced, "left_in_clear": left })
+    json!({ "entries": proposals.iter().map(entry).collect::<Vec<_>>(), "written": done != ImportStatus::Proposed, "replaced": done == ImportStatus::Replaced, "left_in_clear": left, "unusable": unusable.keys().collect::<Vec<_>>() })
 }
 
 pub(super) fn report_written(

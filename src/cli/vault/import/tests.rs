@@ -120,6 +120,37 @@ fn blanks_and_placeholders_are_not_credentials() {
 }
 
 #[test]
+fn what_stands_for_a_value_is_named_and_not_imported() {
+    let text = "ALPHA_LOGIN=${LOGIN}\nALPHA_USER=canary-u\nALPHA_PASSWORD=undefined\nBETA_SID=\nBETA_TOKEN='<your token>'\nBETA_AUTH_TOKEN=0000\n";
+    let proposals = proposed(text);
+    assert_eq!(proposals[0].fields.len(), 1);
+    assert_eq!(
+        proposals[0].fields["username"], "ALPHA_USER",
+        "the name with a value"
+    );
+    assert_eq!(proposals[0].missing, Vec::<String>::new());
+    assert_eq!(proposals[1].fields, BTreeMap::new());
+    assert_eq!(proposals[1].missing, ["sid"], "an empty one holds nothing");
+    assert_eq!(proposals[1].placeholders, ["BETA_AUTH_TOKEN"]);
+    let unusable = unusable_variables(&proposals);
+    let notes: Vec<String> = unusable_notes(&unusable).collect();
+    assert_eq!(
+        notes,
+        [
+            "ALPHA_PASSWORD is `undefined`, which programs write for a variable that is not set; it is not imported: write the real value into the file, or use `sms-sidecar vault set`",
+            "BETA_TOKEN is the placeholder of an example; the real value belongs there; it is not imported: write the real value into the file, or use `sms-sidecar vault set`",
+        ]
+    );
+    assert_eq!(left_in_clear(text, &proposals, &known()), []);
+    let args = args(".env".into());
+    let json = import_json(&proposals, &[], &unusable, &args, ImportStatus::Proposed);
+    assert_eq!(
+        json["unusable"],
+        serde_json::json!(["ALPHA_PASSWORD", "BETA_TOKEN"])
+    );
+}
+
+#[test]
 fn a_second_name_with_a_different_value_is_reported() {
     assert_eq!(
         proposed("BETA_TOKEN=a\nBETA_AUTH_TOKEN=b\n")[0].differing,
@@ -138,7 +169,13 @@ fn the_report_shows_no_value() {
     let text = format!(
         "{} {} {proposals:?}",
         render_proposals(&proposals, &EmbeddedEntries::new(), &args),
-        import_json(&proposals, &[], &args, ImportStatus::Replaced)
+        import_json(
+            &proposals,
+            &[],
+            &BTreeMap::new(),
+            &args,
+            ImportStatus::Replaced
+        )
     );
     assert!(
         text.contains("sms/alpha username = ALPHA_USER")
@@ -224,7 +261,13 @@ fn every_variable_that_looks_like_a_credential_is_accounted_for() {
         ]
     );
     let nothing = args(PathBuf::from("x"));
-    let json = import_json(&all, &left, &nothing, ImportStatus::Replaced);
+    let json = import_json(
+        &all,
+        &left,
+        &BTreeMap::new(),
+        &nothing,
+        ImportStatus::Replaced,
+    );
     assert_eq!(json["left_in_clear"], serde_json::json!(names));
     assert!(!format!("{json}{lines:?}").contains("canary"));
 }
