@@ -138,6 +138,12 @@ impl NumberingPlan {
         self.longest_mobile() >= SHORTEST_USUAL_INTERNATIONAL
     }
 
+    /// Whether a national mobile number of another country has a length that is read as a national one of this.
+    pub fn reads_as_national(&self, other: &Self) -> bool {
+        let mut lengths = other.mobile.0.iter();
+        lengths.any(|length| self.mobile.0.contains(length) || self.all.0.contains(length))
+    }
+
     /// The length of the longest mobile number, without the calling code.
     pub fn longest_mobile(&self) -> usize {
         self.mobile.0.iter().max().copied().unwrap_or_default()

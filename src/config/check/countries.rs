@@ -25,34 +25,92 @@ pub(super) fn check_countries(
     check_lengths(checker, file, settings);
 }
 
-/// A route without a country before one that has it takes its national numbers, and nothing is sent to them.
+/// A route before one of another country may take its national numbers.
 fn check_order(checker: &mut ConfigChecker<'_>, file: &RawConfig, settings: &Settings) {
     let routes = &settings.routes;
     for (at, (route, raw)) in routes.iter().zip(&file.routes).enumerate() {
-        if country_of(settings, route).is_some() || route.mode == Mode::Observe {
+        if route.mode == Mode::Observe {
             continue;
         }
+        let own = country_of(settings, route);
         let mut later = routes.iter().skip(at + 1);
-        let shadowed = later.find_map(|other| {
-            let code = country_of(settings, other)?.code();
-            (may_share_requests(route, other) && takes_national_of(route, code))
-                .then_some((other, code))
+        let taken = later.find_map(|other| {
+            let taken = TakenNumbers::of(route, own, other, country_of(settings, other)?)?;
+            may_share_requests(route, other).then_some((taken, other))
         });
-        if let Some((other, code)) = shadowed {
-            let first = route.recipients.first();
-            let which = first.map_or(String::new(), |prefix| {
-                format!(" that begin with {}", prefix.trim_start_matches('+'))
-            });
-            checker.warn(
-                raw.span(),
-                format!(
-                    "this route takes the national numbers of +{code}{which}, and has no `country`"
-                ),
-                format!(
-                    "move it behind the route `{}`; until then such a message is rejected",
-                    other.name
-                ),
-            );
+        if let Some((taken, other)) = taken {
+            checker.warn(raw.span(), taken.problem(route), taken.help(other));
+        }
+    }
+}
+
+/// The national numbers of a later route's country that a route takes.
+struct TakenNumbers<'s> {
+    /// The later route's country.
+    code: &'s str,
+    /// The country of the route that takes them.
+    own: Option<&'s str>,
+    /// They have the length of numbers of that country, and are read as such.
+    are_read_as_own: bool,
+}
+
+impl<'s> TakenNumbers<'s> {
+    fn of(
+        route: &Route,
+        own: Option<&'s NumberingPlan>,
+        other: &Route,
+        later: &'s NumberingPlan,
+    ) -> Option<Self> {
+        let code = later.code();
+        let mut prefixes = route.recipients.iter();
+        let are_read_as_own = own.is_some_and(|own| own.reads_as_national(later));
+        let takes = match own.map(NumberingPlan::code) {
+            None => takes_national_of(route, code),
+            Some(own) if own == code => false,
+            Some(_) if route.recipients.is_empty() => true,
+            Some(own) if are_read_as_own => prefixes.any(|prefix| prefixes_overlap(prefix, own)),
+            // In the other order it would be the same for the numbers of this route, but for fewer of them.
+            Some(_) => shortest_prefix(route, code) < shortest_prefix(other, ""),
+        };
+        takes.then(|| Self {
+            code,
+            own: own.map(NumberingPlan::code),
+            are_read_as_own,
+        })
+    }
+
+    fn problem(&self, route: &Route) -> String {
+        let code = self.code;
+        let mut prefixes = route.recipients.iter();
+        let first = prefixes.find(|prefix| !prefixes_overlap(prefix, code));
+        let which = first.map_or(String::new(), |prefix| {
+            format!(" that begin with {}", prefix.trim_start_matches('+'))
+        });
+        match self.own {
+            Some(own) if self.are_read_as_own => {
+                format!("this route reads the national numbers of +{code} as numbers of +{own}")
+            }
+            Some(own) => format!(
+                "this route takes the national numbers of +{code}{which}, and its country is +{own}"
+            ),
+            None => format!(
+                "this route takes the national numbers of +{code}{which}, and has no `country`"
+            ),
+        }
+    }
+
+    fn help(&self, other: &Route) -> String {
+        let (code, name) = (self.code, &other.name);
+        if self.are_read_as_own {
+            format!(
+                "let the backend write the numbers of the route `{name}` with +{code}: national numbers of both countries have the same length"
+            )
+        } else if other.recipients.is_empty() {
+            format!(
+                "add `recipients = [\"+{code}\"]` to the route `{name}`, and move it before this one; until then such a message is rejected"
+            )
+        } else {
+            format!("move it behind the route `{name}`; until then such a message is rejected")
         }
     }
 }
@@ -69,6 +127,15 @@ fn may_share_requests(one: &Route, other: &Route) -> bool {
 fn takes_national_of(route: &Route, code: &str) -> bool {
     let mut prefixes = route.recipients.iter();
     route.recipients.is_empty() || prefixes.any(|prefix| !prefixes_overlap(prefix, code))
+}
+
+/// The length of the shortest prefix of a route that is not one of this country; a route without one has none that is
+/// shorter.
+fn shortest_prefix(route: &Route, code: &str) -> usize {
+    let prefixes = route.recipients.iter();
+    let others = prefixes.filter(|prefix| code.is_empty() || !prefixes_overlap(prefix, code));
+    let lengths = others.map(|prefix| prefix.trim_start_matches('+').len());
+    lengths.min().unwrap_or(usize::MAX)
 }
 
 /// Where national mobile numbers are as long as numbers abroad, only a `+` tells them apart.
