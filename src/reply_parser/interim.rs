@@ -1,5 +1,6 @@
 //! What a server may send before the final status of its reply: interim replies (1xx), within limits. The HTTP
-//! library skips them, however many there are.
+//! library skips them, however many there are. The final status is read here too: it holds although the library
+//! refuses the rest of the head.
 
 /// The most interim replies before the final one.
 const MAX_INTERIM_REPLIES: usize = 20;
@@ -38,6 +39,39 @@ pub(super) struct InterimReplies {
     may_switch: bool,
     replies: usize,
     bytes: usize,
+    status: FinalStatus,
+}
+
+/// The final status, as far as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FinalStatus {
+    /// Not reached, or there is none.
+    Unread,
+    /// After this number of its digits.
+    Digits {
+        read: usize,
+        value: u16,
+    },
+    Read(u16),
+}
+
+impl FinalStatus {
+    fn step(self, byte: u8) -> Self {
+        match self {
+            Self::Digits { read: 3, value } if matches!(byte, b' ' | b'\r' | b'\n') => {
+                Self::Read(value)
+            }
+            Self::Digits {
+                read: read @ 0..3,
+                value,
+            } if byte.is_ascii_digit() => Self::Digits {
+                read: read + 1,
+                value: value * 10 + u16::from(byte - b'0'),
+            },
+            Self::Read(value) => Self::Read(value),
+            Self::Unread | Self::Digits { .. } => Self::Unread,
+        }
+    }
 }
 
 impl InterimReplies {
@@ -48,6 +82,15 @@ impl InterimReplies {
             may_switch: false,
             replies: 0,
             bytes: 0,
+            status: FinalStatus::Unread,
+        }
+    }
+
+    /// The final status, if its line has one; whatever follows it.
+    pub(super) fn final_status(&self) -> Option<u16> {
+        match self.status {
+            FinalStatus::Read(status) => Some(status),
+            FinalStatus::Unread | FinalStatus::Digits { .. } => None,
         }
     }
 
@@ -55,7 +98,11 @@ impl InterimReplies {
     pub(super) fn read(&mut self, arrived: &[u8]) -> Result<(), InterimFlood> {
         for byte in arrived {
             if self.position == ReplyPosition::Final {
-                break;
+                match self.status {
+                    FinalStatus::Digits { .. } => self.status = self.status.step(*byte),
+                    FinalStatus::Unread | FinalStatus::Read(_) => break,
+                }
+                continue;
             }
             self.position = self.step(*byte);
             self.bytes += 1;
@@ -99,7 +146,12 @@ impl InterimReplies {
             _ => VERSION.get(read) == Some(&byte),
         };
         match (continues, read) {
-            (false, _) => ReplyPosition::Final,
+            (false, read) => {
+                if read == 9 {
+                    self.status = FinalStatus::Digits { read: 0, value: 0 }.step(byte);
+                }
+                ReplyPosition::Final
+            }
             (true, 11) => {
                 self.replies += 1;
                 ReplyPosition::Line
@@ -156,6 +208,31 @@ mod tests {
     }
 
     #[test]
+    fn the_final_status_is_read_whatever_follows_it() {
+        for (begin, status) in [
+            ("HTTP/1.1 401 Unauthorized\r\na: b", Some(401)),
+            ("HTTP/1.0 403\r\n", Some(403)),
+            ("\r\nHTTP/1.1 200\n", Some(200)),
+            ("HTTP/1.1 103 x\r\n\r\nHTTP/1.1 401 \r\n", Some(401)),
+            (
+                "HTTP/1.1 401 HTTP/1.1 200 OK\r\nHTTP/1.1 200 OK\r\n",
+                Some(401),
+            ),
+            ("HTTP/1.1 401", None),
+            ("HTTP/1.1 4", None),
+            ("HTTP/1.1 4010 x\r\n", None),
+            ("HTTP/1.1 40 x\r\n", None),
+            ("HTTP/1.1 4x1 x\r\n", None),
+            ("HTTP/1.1  401 x\r\n", None),
+            ("HTTP/2 401 x\r\n", None),
+            ("HTTP/1.1 103 x\r\na: 401 \r\n", None),
+            ("401 \r\n", None),
+        ] {
+            assert_eq!(read(begin.as_bytes()).0.final_status(), status, "{begin:?}");
+        }
+    }
+
+    #[test]
     fn the_number_and_the_bytes_of_interim_replies_are_limited() {
         let hint = b"HTTP/1.1 103 Early Hints\r\n\r\n";
         let last = b"HTTP/1.1 200 OK\r\n\r\n";
@@ -187,7 +264,7 @@ mod tests {
         fn pieces_are_read_as_the_whole(
             parts in prop::collection::vec(
                 prop::sample::select(vec![
-                    "HTTP/1.1 ", "HTTP/1.0 ", "10", "1", "0", "3", "2", "\r\n", "\n", "\r", " ", "a: b",
+                    "HTTP/1.1 ", "HTTP/1.0 ", "10", "1", "0", "3", "2", "401", "\r\n", "\n", "\r", " ", "a: b",
                 ]),
                 0..40,
             ),

@@ -4,9 +4,10 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::task::{Context, Poll, ready};
 
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop;
 
@@ -16,14 +17,27 @@ use crate::reply_parser::interim::InterimReplies;
 /// The bytes for which a task may make one step of its turn; the runtime permits 128 steps.
 const BYTES_PER_STEP: usize = 4 << 10;
 
-/// Marks on a connection where the next reply begins; clones share the mark.
+/// Marks on a connection where the next reply begins, and what its status line says; clones share the mark.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ReplyMark(Arc<AtomicBool>);
+pub(crate) struct ReplyMark(Arc<MarkState>);
+
+#[derive(Debug, Default)]
+struct MarkState {
+    begins: AtomicBool,
+    /// The final status; 0: none was read.
+    status: AtomicU16,
+}
 
 impl ReplyMark {
     /// The bytes that follow are the begin of a reply.
     pub(crate) fn begin_reply(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.begins.store(true, Ordering::SeqCst);
+        self.0.status.store(0, Ordering::SeqCst);
+    }
+
+    /// The final status of the reply, if its status line was read, also where the rest of the head cannot be.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        StatusCode::from_u16(self.0.status.load(Ordering::SeqCst)).ok()
     }
 }
 
@@ -73,10 +87,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReplyStream<S> {
         step.made_progress();
         let arrived = buf.filled().get(before..).unwrap_or_default();
         charge(arrived.len(), cx);
-        if self.mark.0.swap(false, Ordering::SeqCst) {
+        let mark = Arc::clone(&self.mark.0);
+        if mark.begins.swap(false, Ordering::SeqCst) {
             self.interim = InterimReplies::new();
         }
         let read = self.interim.read(arrived);
+        let status = self.interim.final_status().unwrap_or_default();
+        mark.status.store(status, Ordering::SeqCst);
         Poll::Ready(read.map_err(|flood| io::Error::new(io::ErrorKind::InvalidData, flood)))
     }
 }
@@ -150,9 +167,11 @@ mod tests {
         let (mut stream, mark) = ReplyStream::new(far);
         for _ in 0..3 {
             mark.begin_reply();
+            assert_eq!(mark.status(), None);
             let whole = hinted_reply();
             near.write_all(&whole).await.unwrap();
             stream.read_exact(&mut vec![0; whole.len()]).await.unwrap();
+            assert_eq!(mark.status(), Some(StatusCode::OK));
         }
         // A body may hold anything.
         let body = hinted_reply().repeat(2);

@@ -1,14 +1,22 @@
-//! Replies whose head can be read and whose body cannot: a 401 or 403 is about the account all the same, and every
+//! Replies whose status can be read and whose body, or the rest of the head, cannot: a 401 or 403 is about the account all the same, and every
 //! status is counted.
 
 use crate::fake::{Fake, Say, raw, say, takes};
 use crate::stage::{Stage, header, message, playmobile, provider, route};
 
-/// Each way in which a body is lost, with a word of what the log says about it.
+/// Each way in which a head or a body is lost, with a word of what the log says about it.
 fn lost_bodies(status: u16) -> Vec<(Say, &'static str)> {
     let head = |headers: &str| format!("HTTP/1.1 {status} X\r\n{headers}\r\n\r\n");
     let reply = |headers: &str, body: &str| raw(head(headers) + body, false);
     vec![
+        (
+            reply("content-length: 5\r\ncontent-length: 6", "abcde"),
+            "not HTTP/1.1",
+        ),
+        (
+            raw(format!("HTTP/1.1 {status} X\r\ncontent-le"), false),
+            "broke off its reply",
+        ),
         (
             reply("content-encoding: gzip\r\ncontent-length: 5", "abcde"),
             "compressed its reply",
@@ -27,6 +35,10 @@ fn lost_bodies(status: u16) -> Vec<(Say, &'static str)> {
         ),
         (
             raw(head("content-length: 50") + "{\"error", true),
+            "did not finish its reply in time",
+        ),
+        (
+            raw(format!("HTTP/1.1 {status} X\r\n"), true),
             "did not finish its reply in time",
         ),
     ]
@@ -77,7 +89,7 @@ async fn a_401_or_403_without_its_body_is_an_account_rejection() {
 #[tokio::test]
 async fn another_status_without_its_body_is_in_doubt_and_counted() {
     for status in [200, 400, 500] {
-        for (reply, words) in lost_bodies(status).into_iter().take(3) {
+        for (reply, words) in lost_bodies(status).into_iter().take(5) {
             let a = Fake::open(move |_, _| reply.clone()).await;
             let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "")));
             let reply = stage.ask(message("one")).await;
@@ -91,7 +103,7 @@ async fn another_status_without_its_body_is_in_doubt_and_counted() {
 
 #[tokio::test]
 async fn a_login_that_is_rejected_without_a_body_is_a_rejection() {
-    for (reply, words) in lost_bodies(401).into_iter().take(4) {
+    for (reply, words) in lost_bodies(401).into_iter().take(6) {
         let a = Fake::open(move |_, _| reply.clone()).await;
         let b = Fake::open(|_, _| takes()).await;
         let stage = Stage::open(
@@ -108,7 +120,7 @@ async fn a_login_that_is_rejected_without_a_body_is_a_rejection() {
 
 #[tokio::test]
 async fn an_observed_401_without_its_body_is_passed_back_and_explained() {
-    for (reply, words) in lost_bodies(401).into_iter().take(4) {
+    for (reply, words) in lost_bodies(401).into_iter().take(6) {
         let a = Fake::open(move |_, _| reply.clone()).await;
         let stage = Stage::open(
             &("mode = \"observe\"\n".to_owned()
@@ -126,7 +138,7 @@ async fn an_observed_401_without_its_body_is_passed_back_and_explained() {
 
 #[tokio::test]
 async fn a_passthrough_that_is_rejected_without_a_body_is_a_502() {
-    for (reply, words) in lost_bodies(401).into_iter().take(4) {
+    for (reply, words) in lost_bodies(401).into_iter().take(6) {
         let a = Fake::open(move |_, _| reply.clone()).await;
         let stage = Stage::open(&(provider("a", "infobip", &a, "") + &route("a", "")));
         let reply = stage

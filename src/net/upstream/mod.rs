@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HOST, VIA};
-use http::{HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -55,10 +55,10 @@ pub enum ExchangeError {
         /// For operators: what happened.
         detail: String,
     },
-    /// The provider answered, but the body of its reply cannot be read.
+    /// The provider answered, but what follows the status or the head of its reply cannot be read.
     #[error("the reply was lost: {detail}")]
     BodyLost {
-        /// The reply without its body.
+        /// The reply without its body; without its headers, if they cannot be read either.
         head: Box<Reply>,
         /// `timeout`, `reply-unreadable`, `denied-by-policy`.
         cause: Cause,
@@ -269,6 +269,7 @@ impl UpstreamClient {
             let sending = timeout_at(deadline, connection.sender.try_send_request(request));
             let sent = connection.driver.drive(sending).await;
             let untouched = connection.is_untouched_since(before);
+            let status = connection.reply_mark.status().filter(|_| !untouched);
             match sent {
                 Ok(Ok(response)) => {
                     return self
@@ -279,9 +280,15 @@ impl UpstreamClient {
                 // repeat it.
                 Ok(Err(_)) if untouched && connection.is_reused => {}
                 Ok(Err(failed)) => {
-                    return Err(connection_error(failed.error(), origin, untouched));
+                    let lost = || connection_error(failed.error(), origin, untouched);
+                    let head = status.map(|status| lost_head(status, Some(failed.error()), origin));
+                    return Err(head.unwrap_or_else(lost));
                 }
-                Err(_) => return Err(timeout_error(origin, timeout, untouched)),
+                Err(_) => {
+                    let lost = || timeout_error(origin, timeout, untouched);
+                    let head = status.map(|status| lost_head(status, None, origin));
+                    return Err(head.unwrap_or_else(lost));
+                }
             }
         }
     }
@@ -462,7 +469,7 @@ fn backend_left() -> ExchangeError {
     }
 }
 
-fn is_compressed(headers: &http::HeaderMap) -> bool {
+fn is_compressed(headers: &HeaderMap) -> bool {
     let encoding = headers.get(CONTENT_ENCODING);
     encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
@@ -482,6 +489,31 @@ fn timeout_error(origin: &Authority, limit: Duration, untouched: bool) -> Exchan
             cause,
             detail: format!("{origin} did not answer within {limit} s"),
         }
+    }
+}
+
+/// The reply has a status line, and the rest of its head cannot be read; without an error it did not come in time.
+fn lost_head(
+    status: StatusCode,
+    error: Option<&hyper::Error>,
+    origin: &Authority,
+) -> ExchangeError {
+    let (cause, fault) = match error.map(describe_head_error) {
+        Some(fault) => (Cause::ReplyUnreadable, fault),
+        None => {
+            let late = "did not finish its reply in time".to_owned();
+            (Cause::Timeout, Some(late))
+        }
+    };
+    let fault = fault.unwrap_or_else(|| "broke off its reply".to_owned());
+    ExchangeError::BodyLost {
+        head: Box::new(Reply {
+            status,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }),
+        cause,
+        detail: format!("{origin} {fault} (status {})", status.as_u16()),
     }
 }
 
