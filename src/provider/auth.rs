@@ -365,3 +365,6 @@ fn to_system_time(at: Timestamp) -> Option<SystemTime> {
     let seconds = u64::try_from(at.as_second()).ok()?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
+
+#[cfg(test)]
+mod tests;
