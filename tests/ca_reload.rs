@@ -65,7 +65,7 @@ impl Intercepting {
             assert_eq!(made.code, Some(0), "{}", made.text);
             text
         };
-        let mut sidecar = UnixSidecar::start(config, Stdio::null(), Vec::new());
+        let mut sidecar = UnixSidecar::start(config, Stdio::null());
         drop(sidecar.connect());
         Self { sidecar, folder }
     }
