@@ -198,6 +198,7 @@ fn a_low_limit_is_a_warning_and_what_is_accepted_can_also_be_sent() {
     for stream in &mut served {
         assert_eq!(status_line(stream), "HTTP/1.1 202 Accepted");
     }
+    drop(served);
     let mut answers = (0..MAX_TRIES).map(|_| {
         let mut stream = sidecar.connect("unix.sock");
         let head = "GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
