@@ -73,7 +73,7 @@ fn check_value(field: &str, value: &str) -> anyhow::Result<SecretString> {
             "the value of `{field}` {what}, so nothing was changed; `sms-sidecar vault rm` removes a field"
         ),
     };
-    if let Some(what) = unset_problem(&usable.text) {
+    if let Some(what) = unset_problem(usable.text) {
         bail!(
             "the value of `{field}` {what}, so nothing was changed; give the value that the service issued"
         );

@@ -498,14 +498,14 @@ fn lost_head(
     error: Option<&hyper::Error>,
     origin: &Authority,
 ) -> ExchangeError {
-    let (cause, fault) = match error.map(describe_head_error) {
-        Some(fault) => (Cause::ReplyUnreadable, fault),
-        None => {
-            let late = "did not finish its reply in time".to_owned();
-            (Cause::Timeout, Some(late))
-        }
+    let (cause, fault) = if let Some(error) = error {
+        let fault = describe_head_error(error);
+        let fault = fault.unwrap_or_else(|| "broke off its reply".to_owned());
+        (Cause::ReplyUnreadable, fault)
+    } else {
+        let late = "did not finish its reply in time".to_owned();
+        (Cause::Timeout, late)
     };
-    let fault = fault.unwrap_or_else(|| "broke off its reply".to_owned());
     ExchangeError::BodyLost {
         head: Box::new(Reply {
             status,
