@@ -63,9 +63,8 @@ pub(crate) fn hold(figures: &[Figure]) {
         .collect();
     assert!(
         complaints.is_empty(),
-        "\n{}\n{} figures of {FILE}; all that were measured:\n{}\n",
+        "\n{}\nAll figures that were measured:\n{}\n",
         complaints.join("\n"),
-        complaints.len(),
         listed(figures)
     );
 }

@@ -51,7 +51,7 @@ const GROUPS: [Group; 5] = [
     },
 ];
 const REMEDY: &str = "strace must be installed (run tests/setup, or apt-get install strace) and may trace its own children: \
-     start a container with `--cap-add SYS_PTRACE`, and set /proc/sys/kernel/yama/ptrace_scope to at most 2";
+     start a container with `--cap-add SYS_PTRACE`, and set /proc/sys/kernel/yama/ptrace_scope to at most 1";
 
 impl Group {
     fn sum(&self, calls: &BTreeMap<String, u32>) -> f64 {

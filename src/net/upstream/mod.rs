@@ -9,11 +9,11 @@ mod pool;
 mod watched_stream;
 
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HOST, VIA};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
@@ -243,7 +243,7 @@ impl UpstreamClient {
         outgoing: ProviderRequest,
         timeout: Duration,
         backend: Option<&'a ClientConnection>,
-    ) -> Pin<Box<dyn Future<Output = Result<Reply, ExchangeError>> + Send + 'a>> {
+    ) -> BoxFuture<'a, Result<Reply, ExchangeError>> {
         Box::pin(async move { self.try_exchange(&origin, outgoing, timeout, backend).await })
     }
 
