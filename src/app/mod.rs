@@ -106,6 +106,7 @@ impl ProcessContext {
             config_path: self.config_file.display().to_string(),
             has_control: loaded.listen.control.is_some(),
             reply_bytes: self.reply_bytes.clone(),
+            max_requests: loaded.limits.max_connections,
         }
     }
 }

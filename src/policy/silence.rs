@@ -66,6 +66,12 @@ impl Silence {
         }
     }
 
+    /// Whether it is silent and this many attempts wait for it: one more would take a place from messages that another
+    /// provider answers.
+    pub fn is_full(&self, max_waiting: usize, now: Moment) -> bool {
+        self.in_flight.len() >= max_waiting && self.is_silent(now)
+    }
+
     /// Whether enough attempts have waited for long enough that one more would most likely wait as well.
     pub fn is_silent(&self, now: Moment) -> bool {
         let unanswered = || {
@@ -195,6 +201,29 @@ mod tests {
         assert!(!silence.is_silent(ms(4_000)), "two wait");
         silence.begin(ms(4_000));
         assert!(silence.is_silent(ms(4_300)));
+    }
+
+    #[test]
+    fn only_a_silent_provider_can_be_full() {
+        let mut silence = Silence::default();
+        for _ in 0..10 {
+            silence.begin(ms(0));
+        }
+        for (max_waiting, at, is_full) in [
+            (10, 100, false),
+            (10, 700, true),
+            (9, 700, true),
+            (11, 700, false),
+        ] {
+            let now = ms(at);
+            assert_eq!(
+                silence.is_full(max_waiting, now),
+                is_full,
+                "{max_waiting} {at}"
+            );
+        }
+        silence.end(ms(0), &accepted(), ms(700));
+        assert!(!silence.is_full(9, ms(700)), "it answers");
     }
 
     #[test]

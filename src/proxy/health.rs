@@ -33,6 +33,8 @@ struct State {
     diagnoses: BTreeMap<ProviderId, Diagnosis>,
     last_resort_trials: BTreeMap<String, LastResortTrial>,
     silences: BTreeMap<ProviderId, Silence>,
+    /// How many attempts may wait for one provider that is silent.
+    max_waiting: usize,
 }
 
 /// A provider's state as it was reported last.
@@ -69,10 +71,14 @@ pub(super) struct DecisionInput<'a> {
 }
 
 impl HealthTracker {
-    pub(super) fn new(telemetry: Arc<Telemetry>) -> Self {
+    /// `max_requests` is how many can run at once. One provider that is silent gets half of them.
+    pub(super) fn new(telemetry: Arc<Telemetry>, max_requests: usize) -> Self {
         Self {
             telemetry,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                max_waiting: (max_requests / 2).max(1),
+                ..State::default()
+            }),
         }
     }
 
@@ -395,12 +401,26 @@ impl State {
             Some(health) => health.snapshot(input.now, offer),
             None => Health::new(runtime.provider.recheck).snapshot(input.now, offer),
         };
+        let is_full = silence.is_some_and(|it| it.is_full(self.max_waiting, input.now));
+        let is_blocked = matches!(snapshot.admission, SendAdmission::Blocked { .. });
+        let admission = if is_full && !is_blocked {
+            FULL
+        } else {
+            snapshot.admission
+        };
         AccountSnapshot {
+            admission,
             is_silent: silence.is_some_and(|silence| silence.is_silent(input.now)),
             ..snapshot
         }
     }
 }
+
+/// The messages that wait for a silent provider hold their share of the connections.
+const FULL: SendAdmission = SendAdmission::Blocked {
+    cause: Cause::Timeout,
+    reopens_in: None,
+};
 
 /// What an index beyond the plan means.
 const NO_ACCOUNT: AccountSnapshot = AccountSnapshot {

@@ -102,6 +102,8 @@ pub struct ProxyDeps {
     pub has_control: bool,
     /// The memory for replies of providers.
     pub reply_bytes: ByteBudget,
+    /// How many requests can run at once: each holds a connection of a backend.
+    pub max_requests: usize,
 }
 
 /// Why a pipeline cannot be built.
@@ -170,7 +172,7 @@ impl Proxy {
         let snapshot = build_snapshot(settings, vaults, deps, max_body, None)?;
         let proxy = Self {
             snapshot: ArcSwap::from_pointee(snapshot),
-            health: HealthTracker::new(Arc::clone(&deps.telemetry)),
+            health: HealthTracker::new(Arc::clone(&deps.telemetry), deps.max_requests),
             deduplicator: Deduplicator::new(secret),
             pending_probes: PendingProbes::default(),
             telemetry: Arc::clone(&deps.telemetry),

@@ -17,6 +17,7 @@ mod fake;
 mod healing;
 mod limits;
 mod national;
+mod overload;
 mod repeats;
 mod settling;
 mod stage;

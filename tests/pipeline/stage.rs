@@ -118,6 +118,7 @@ impl Stage {
             config_path: "test.toml".into(),
             has_control: true,
             reply_bytes: ByteBudget::unlimited(),
+            max_requests: loaded.limits.max_connections,
         };
         let proxy = Proxy::new(
             loaded.proxy.clone(),

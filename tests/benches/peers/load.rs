@@ -63,6 +63,15 @@ pub(crate) struct IdleMemory {
     pub(crate) after: f64,
 }
 
+/// The result of a load beyond the capacity.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flood {
+    /// Those that were accepted; the time counts from when each was written.
+    pub(crate) answered: Load,
+    /// Those that the peer sent away.
+    pub(crate) shed: u32,
+}
+
 type Sender = SendRequest<Full<Bytes>>;
 
 impl Client {
@@ -127,6 +136,75 @@ impl Client {
             times
         });
         Load::new(times, seconds)
+    }
+
+    /// Requests come at a fixed rate over many connections; one for which no connection is free is not sent, and one that
+    /// the peer sends away is lost.
+    pub(crate) fn flood(&self, rate: u32, seconds: u32, connections: usize) -> Flood {
+        let (due, dues) = mpsc::channel(connections);
+        let dues = Arc::new(Mutex::new(dues));
+        let shed = Arc::new(AtomicU32::new(0));
+        let times = runtime().block_on(async {
+            let mut workers = JoinSet::new();
+            for _ in 0..connections {
+                let client = self.clone();
+                workers.spawn(client.send_if_accepted(Arc::clone(&dues), Arc::clone(&shed)));
+            }
+            let client = self.clone();
+            let pace = std::thread::spawn(move || client.pace_lossy(rate, rate * seconds, &due));
+            let times = workers.join_all().await.concat();
+            pace.join().unwrap();
+            times
+        });
+        Flood {
+            answered: Load::new(times, seconds),
+            shed: shed.load(Ordering::Relaxed),
+        }
+    }
+
+    fn pace_lossy(&self, rate: u32, count: u32, due: &mpsc::Sender<Moment>) {
+        let began = self.now();
+        for number in 0..count {
+            let at = began + Duration::from_secs(1) * number / rate;
+            std::thread::sleep(at.saturating_sub(self.now()));
+            // Full: as many wait in the load as it has connections.
+            due.try_send(self.0.clock.now()).unwrap_or_default();
+        }
+    }
+
+    async fn send_if_accepted(
+        self,
+        dues: Arc<Mutex<mpsc::Receiver<Moment>>>,
+        shed: Arc<AtomicU32>,
+    ) -> Vec<f64> {
+        let mut times = Vec::new();
+        let mut open = None;
+        while dues.lock().await.recv().await.is_some() {
+            let began = self.0.clock.now();
+            match self.try_send(open.take()).await {
+                Some(sender) => {
+                    times.push(self.0.clock.now().since(began).as_secs_f64() * 1e6);
+                    open = Some(sender);
+                }
+                None => {
+                    shed.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        times
+    }
+
+    /// Sends one code; the connection comes back if it was accepted.
+    async fn try_send(&self, open: Option<Sender>) -> Option<Sender> {
+        let mut sender = match open {
+            Some(sender) if !sender.is_closed() => sender,
+            Some(_) | None => self.try_connect().await?,
+        };
+        sender.ready().await.ok()?;
+        let reply = sender.send_request(self.request()).await.ok()?;
+        let is_accepted = reply.status().is_success();
+        reply.into_body().collect().await.ok()?;
+        is_accepted.then_some(sender)
     }
 
     /// A thread of its own, because the timers of the runtime have a resolution of a millisecond.

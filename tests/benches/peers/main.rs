@@ -23,6 +23,7 @@
 )]
 
 mod load;
+mod overload;
 mod peer;
 mod process;
 mod report;
@@ -66,7 +67,8 @@ struct Options {
     /// Measure another build of the sidecar
     #[arg(long, default_value = env!("CARGO_BIN_EXE_sms-sidecar"))]
     sidecar: String,
-    /// The peers; all of them unless some are named. `scale` measures large configs of the sidecar instead
+    /// The peers; all of them unless some are named. `scale` measures large configs of the sidecar
+    /// instead, `overload` what it does beyond its capacity
     peers: Vec<String>,
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
@@ -96,6 +98,9 @@ fn main() {
 fn run(options: &Options) {
     if options.peers == ["scale"] {
         return print!("{}", scale::run(Path::new(&options.sidecar)));
+    }
+    if options.peers == ["overload"] {
+        return print!("{}", overload::run(options));
     }
     let folder = tempfile::tempdir().unwrap();
     let service = service::start();

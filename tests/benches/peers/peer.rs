@@ -9,7 +9,7 @@ use crate::Options;
 use crate::process::{Prepared, find_program, free_address};
 
 /// The config of every peer. Envoy needs the ending; the others do not look at it.
-const CONFIG_FILE: &str = "config.yaml";
+pub(crate) const CONFIG_FILE: &str = "config.yaml";
 
 /// One peer.
 pub(crate) struct Peer {

@@ -126,7 +126,8 @@ impl Turn {
             turn.start_cpu.push(process.cpu().as_secs_f64() * 1e3);
             turn.starts.push(start);
             turn.memory_mib = process.memory_mib();
-            turn.metrics_kb = f64::from(metrics_bytes(admin)) / 1e3;
+            turn.metrics_kb =
+                f64::from(metrics_bytes(TcpStream::connect(admin).unwrap(), admin)) / 1e3;
         }
         turn
     }
@@ -198,8 +199,8 @@ fn write_descriptions(folder: &Path, wanted: usize) {
     }
 }
 
-fn metrics_bytes(admin: SocketAddr) -> u32 {
-    let mut stream = TcpStream::connect(admin).unwrap();
+/// Reads `/metrics` over a connection to the admin address; returns the bytes of the reply.
+pub(crate) fn metrics_bytes(mut stream: TcpStream, admin: SocketAddr) -> u32 {
     let request = format!("GET /metrics HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut reply = Vec::new();
