@@ -21,6 +21,8 @@ const RELIABLE = 'twilio';
 /** The hosts that a backend names in absolute form and in CONNECT. */
 const HOSTS = { playmobile: 'send.smsxabar.uz', eskiz: 'notify.eskiz.uz', twilio: 'api.twilio.com' };
 export const ENTRYPOINTS = ['base-url', 'absolute', 'connect', 'unix', 'control'];
+/** One message in so many is an operator's. Each reads a file on a thread that stays for ten seconds: more would keep the threads of a peak for ever. */
+const OPERATOR = 25;
 
 /** Messages a second over all entrypoints, and how many may be open; a slow machine gets fewer, not a queue. */
 const RATE = 50;
@@ -71,7 +73,7 @@ export async function soak(t, { seconds, samples, reports, seed = 1, print = () 
   }
   timers.forEach(clearInterval);
   await load.end();
-  return { samples: taken, counts: load.counts, done };
+  return { samples: taken, counts: load.counts, failures: load.failures, done };
 }
 
 function every(seconds, work) {
@@ -140,17 +142,19 @@ function begin(proxy, random, certificate) {
   const options = { keepAlive: true, maxSockets: AT_ONCE };
   const [direct, tunnels] = [new http.Agent(options), new Tunnels(proxy, readFileSync(certificate), options)];
   const counts = Object.fromEntries(ENTRYPOINTS.map((name) => [name, { accepted: 0, failed: 0, hungUp: 0 }]));
+  const failures = {};
   const started = performance.now();
   let [sent, skipped] = [0, 0];
   const open = new Set();
   const one = async (n) => {
-    const entrypoint = ENTRYPOINTS[n % ENTRYPOINTS.length];
+    const entrypoint = n % OPERATOR === 0 ? 'control' : ENTRYPOINTS[n % (ENTRYPOINTS.length - 1)];
     const service = SERVICES[Math.floor(random() * SERVICES.length)];
     const hangUp = random();
     const how = way(proxy, entrypoint, service, n);
     const agent = entrypoint === 'connect' ? tunnels : direct;
-    const result = await send({ ...how, agent }, hangUp < 0.05 ? hangUp * 400 : undefined);
+    const { result, why } = await send({ ...how, agent }, hangUp < 0.05 ? hangUp * 400 : undefined);
     counts[entrypoint][result] += 1;
+    if (result === 'failed') failures[why] = (failures[why] ?? 0) + 1;
   };
   const tick = setInterval(() => {
     const due = Math.floor((performance.now() - started) / 1000 * RATE);
@@ -162,6 +166,7 @@ function begin(proxy, random, certificate) {
   }, 10);
   return {
     counts,
+    failures,
     renewConnections: () => { for (const agent of [direct, tunnels]) for (const free of Object.values(agent.freeSockets)) for (const socket of free) socket.destroy(); },
     end: async () => { clearInterval(tick); await Promise.all(open); direct.destroy(); tunnels.destroy(); },
   };
@@ -191,13 +196,15 @@ function send({ body, ok, ...options }, hangUp) {
   return new Promise((resolve) => {
     const request = http.request({ ...options, headers }, (res) => {
       let whole = '';
-      res.setEncoding('utf8').on('data', (part) => { whole += part; }).on('error', () => resolve('hungUp')).on('end', () => {
+      res.setEncoding('utf8').on('data', (part) => { whole += part; }).on('error', ({ code }) => resolve(broken(code))).on('end', () => {
         clearTimeout(timer);
-        resolve(ok({ status: res.statusCode, headers: res.headers, body: whole }) ? 'accepted' : 'failed');
+        const { statusCode: status, headers: all } = res;
+        resolve(ok({ status, headers: all, body: whole }) ? { result: 'accepted' } : { result: 'failed', why: `status ${status}` });
       });
     });
     const timer = hangUp === undefined ? undefined : setTimeout(() => request.destroy(), hangUp);
-    request.on('error', () => resolve(hangUp === undefined ? 'failed' : 'hungUp')).end(body);
+    const broken = (code) => (hangUp === undefined ? { result: 'failed', why: code } : { result: 'hungUp' });
+    request.on('error', ({ code, message }) => resolve(broken(code ?? message))).end(body);
   });
 }
 
@@ -250,8 +257,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   }
   const [minutes, seed] = Object.values(given);
   test(`${minutes} minutes, seed ${seed}`, async (t) => {
-    const { samples, counts, done } = await soak(t, { seconds: 60 * minutes, samples: 30 * minutes, reports: minutes, seed, print: console.log });
+    const { samples, counts, failures, done } = await soak(t, { seconds: 60 * minutes, samples: 30 * minutes, reports: minutes, seed, print: console.log });
     for (const [entrypoint, { accepted, failed, hungUp }] of Object.entries(counts)) console.log(`${entrypoint}: ${accepted} accepted, ${failed} failed, ${hungUp} hung up`);
+    console.log(`failed: ${JSON.stringify(failures)}`);
     console.log(`${done.faults} faults, ${done.credentials} credentials changed, ${done.reloads} reloads`);
     const found = judge(samples);
     for (const { says } of found) console.log(says);

@@ -6,8 +6,8 @@ import { ENTRYPOINTS, LIMITS, soak, judge } from './soak.js';
 
 test('a short soak: messages get through every entrypoint, and the process is looked at', { timeout: 120_000 }, async (t) => {
   const lines = [];
-  const { samples, counts } = await soak(t, { seconds: 6, samples: 12, reports: 2, seed: 3, print: (line) => lines.push(line) });
-  for (const entrypoint of ENTRYPOINTS) assert.ok(counts[entrypoint].accepted > 10, JSON.stringify(counts));
+  const { samples, counts, failures } = await soak(t, { seconds: 6, samples: 12, reports: 2, seed: 3, print: (line) => lines.push(line) });
+  for (const entrypoint of ENTRYPOINTS) assert.ok(counts[entrypoint].accepted >= 5, JSON.stringify({ counts, failures }));
   assert.deepEqual([samples.length, lines.length], [12, 3], lines.join('\n'));
   assert.ok(samples.every(({ memory_kib: memory, threads }) => memory > 1024 && threads > 1), JSON.stringify(samples));
   t.diagnostic(lines.join('\n'));
