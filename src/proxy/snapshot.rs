@@ -316,7 +316,9 @@ impl RoutingSnapshot {
 
     /// `/playmobile/broker-api/send`: what `playmobile` names, and `/broker-api/send`.
     fn parse_prefix(&self, path: &str) -> Option<PathPrefix> {
-        let (name, rest) = path.strip_prefix('/')?.split_once('/')?;
+        // AWS's older SDK posts to the base URL itself: `/aws-sns`.
+        let path = path.strip_prefix('/')?;
+        let (name, rest) = path.split_once('/').unwrap_or((path, ""));
         let rest = format!("/{rest}");
         let id = ProviderId::new(name);
         match self.providers.get(&id) {

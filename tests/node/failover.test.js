@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
+import { call } from './lib/sidecar.js';
 import { MESSAGES, TEXT, TO, delivered, sendAs, stage } from './lib/stage.js';
 
 const SERVICES = Object.keys(MESSAGES);
@@ -60,6 +61,40 @@ test('eskiz gets its approved text from a template, or is skipped', async (t) =>
   delivered(await sendAs(proxy, 'playmobile', { text: 'A text that is not approved' }), 'playmobile');
   assert.equal(twilio.delivered[0].text, 'A text that is not approved');
   assert.equal(eskiz.delivered.length, 1);
+});
+
+describe('an SNS backend as public code has it', () => {
+  const attributes = (...list) => Object.fromEntries(list.flatMap(([name, type, value], at) => [
+    [`MessageAttributes.entry.${at + 1}.Name`, name],
+    [`MessageAttributes.entry.${at + 1}.Value.DataType`, type],
+    [`MessageAttributes.entry.${at + 1}.Value.StringValue`, value],
+  ]));
+  const publish = attributes(['AWS.SNS.SMS.SMSType', 'String', 'Transactional'], ['AWS.SNS.SMS.SenderID', 'String', 'Backend'], ['AWS.SNS.SMS.MaxPrice', 'Number', '0.50']);
+  const post = (proxy, fields, path = '/aws-sns') => {
+    const [, request] = MESSAGES['aws-sns']();
+    const body = new URLSearchParams({ ...Object.fromEntries(new URLSearchParams(request.body)), ...fields }).toString();
+    return call(`${proxy.url}${path}`, { ...request, body });
+  };
+
+  test('the attributes may be in any order: natively with the account\'s sender, and through a backup', async (t) => {
+    const { proxy, fakes } = await stage(t, { services: ['aws-sns', 'twilio'] });
+    delivered(await post(proxy, publish), 'aws-sns');
+    assert.equal(fakes['aws-sns'].delivered[0].sender, '1port');
+    const sent = new URLSearchParams(fakes['aws-sns'].received[0].body.toString());
+    assert.equal(sent.get('MessageAttributes.entry.1.Value.StringValue'), 'Transactional');
+    fakes['aws-sns'].reject('permission-denied');
+    delivered(await post(proxy, { ...publish, Message: 'Code 2' }, '/aws-sns/'), 'aws-sns');
+    assert.equal(fakes.twilio.delivered[0].text, 'Code 2');
+  });
+
+  test('SetSMSAttributes succeeds, and the account never sees it', async (t) => {
+    const { proxy, fakes } = await stage(t, { services: ['aws-sns'] });
+    const reply = await post(proxy, { Action: 'SetSMSAttributes', 'attributes.entry.1.key': 'DefaultSMSType', 'attributes.entry.1.value': 'Transactional' });
+    assert.equal(reply.status, 200, reply.body);
+    assert.match(reply.body, /^<SetSMSAttributesResponse .*<RequestId>/);
+    assert.equal(fakes['aws-sns'].received.length, 0);
+    assert.equal(await proxy.metric('requests_total', { operation: 'local', result: 'answered-locally' }), 1);
+  });
 });
 
 describe('a lost reply', () => {
