@@ -9,7 +9,8 @@ use http::Method;
 use crate::clock::Moment;
 use crate::diagnosis::Evidence;
 use crate::dialect::{
-    Classification, ProviderRequest, RecognisedRequest, Reply, Request, Untranslatable,
+    Classification, ProviderRequest, RecipientTexts, RecognisedRequest, Reply, Request,
+    Untranslatable,
 };
 use crate::net::authority::Authority;
 use crate::net::drain::ClientConnection;
@@ -40,6 +41,8 @@ pub(crate) struct AttemptSpec<'a> {
     /// The message, if the request is one. Its reference is the id where the service returns none, and its text is
     /// removed from the log.
     pub(crate) message: Option<&'a Message>,
+    /// The recipients of a request that is not one message. Their numbers are removed from the log.
+    pub(crate) recipients: Option<&'a RecipientTexts>,
     /// What is left of the request's deadline; a send does not start with less than [`MIN_TIME_LEFT`].
     pub(crate) time_left: Duration,
     /// Whether it may use a credential that was rejected before.
@@ -189,7 +192,8 @@ impl ProviderRuntime {
     ) -> Exchange {
         let reply = self.redact(reply, auth).await;
         let dialect = &self.provider.dialect;
-        let mut classification = dialect.classify_for(spec.kind, &reply, spec.message);
+        let mut classification =
+            dialect.classify_for(spec.kind, &reply, spec.message, spec.recipients);
         let evidence = self.narrow(&mut classification, &reply, auth);
         let is_native = matches!(spec.body, RequestBody::Native(..));
         Exchange {

@@ -182,6 +182,7 @@ impl Proxy {
             kind: AttemptKind::Send,
             body,
             message: delivery.messages.get(account).and_then(Option::as_deref),
+            recipients: Some(&delivery.recipients),
             time_left: delivery.plan.deadline.saturating_sub(elapsed),
             trial: step.trial,
             choice: self.health.credential_choice(runtime, step.trial),

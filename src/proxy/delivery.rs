@@ -6,7 +6,9 @@ use std::cell::LazyCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dialect::{DecodedRequest, Dialect, RecognisedRequest, Request, RequestFields};
+use crate::dialect::{
+    DecodedRequest, Dialect, RecipientTexts, RecognisedRequest, Request, RequestFields,
+};
 use crate::policy::{
     Attempt, DeliveryPlan, OnUnknown, PastAttempt, PlannedAccount, inherit_attempts,
 };
@@ -34,6 +36,7 @@ pub(super) struct Delivery<'a> {
     pub(super) request_fields: RequestFields,
     /// None for a provider-specific request.
     pub(super) message: Option<Message>,
+    pub(super) recipients: RecipientTexts,
     pub(super) provider_specific: bool,
     pub(super) route: Option<&'a Route>,
     /// In the order in which they are tried.
@@ -75,6 +78,7 @@ impl<'a> Delivery<'a> {
             messages,
             request_fields: decoded.fields,
             message: decoded.message,
+            recipients: decoded.recipients,
         }
     }
 

@@ -26,7 +26,7 @@ use crate::proxy::delivery::Delivery;
 use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::secret::redact::Redactor;
 use crate::sms::{
-    AttemptKind, Cause, Certainty, Concern, Family, Message, Operation, Outcome, RequestResult,
+    AttemptKind, Cause, Certainty, Concern, Family, Operation, Outcome, RequestResult,
 };
 use crate::telemetry::{AttemptFinished, LastSendOutcome};
 
@@ -126,6 +126,7 @@ impl Proxy {
             kind: AttemptKind::Passthrough,
             body: RequestBody::Native(recognised, &context.request),
             message: None,
+            recipients: None,
             time_left: PASSTHROUGH_TIMEOUT,
             trial: false,
             choice: self.health.credential_choice(&runtime, false),
@@ -188,7 +189,7 @@ impl Proxy {
         let kind = observed_kind(operation);
         let message = delivery.and_then(|delivery| delivery.message.as_ref());
         let ObservedExchange { result, reply } = self
-            .observe_exchange(context, &runtime, operation, message)
+            .observe_exchange(context, &runtime, operation, delivery)
             .await;
         let mut completed = CompletedRequest::without_attempts(
             reply.unwrap_or_else(|| lost_reply(dialect, result.outcome())),
@@ -234,7 +235,7 @@ impl Proxy {
         context: &RequestContext,
         runtime: &Arc<ProviderRuntime>,
         operation: Operation,
-        message: Option<&Message>,
+        delivery: Option<&Delivery<'_>>,
     ) -> ObservedExchange {
         let kind = observed_kind(operation);
         let started_at = self.now();
@@ -248,7 +249,9 @@ impl Proxy {
             Err(lost) => lost_classification(lost, &redactor),
             Ok(reply) => {
                 let redacted = redactor.redact_reply_aside(reply.clone()).await;
-                dialect.classify_for(kind, &redacted, message)
+                let message = delivery.and_then(|delivery| delivery.message.as_ref());
+                let recipients = delivery.map(|delivery| &delivery.recipients);
+                dialect.classify_for(kind, &redacted, message, recipients)
             }
         };
         let missing = dialect.missing_credential(operation, &context.request);

@@ -99,6 +99,7 @@ fn main() {
                 AttemptKind::Send,
                 &fixture.suspended,
                 Some(&message),
+                None,
             )));
         },
     );

@@ -123,7 +123,7 @@ impl Fixture {
             };
             black_box::<ProviderRequest>(outgoing.unwrap());
             let outcome = dialect
-                .classify_for(AttemptKind::Send, reply, Some(message))
+                .classify_for(AttemptKind::Send, reply, Some(message), None)
                 .outcome;
             tried.push(Attempt {
                 account,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use regex::{Captures, Regex};
 use serde_json::Value;
 
+use crate::dialect::RecipientTexts;
 use crate::dialect::expr::filter::Inverse;
 use crate::dialect::expr::path::JsonPath;
 use crate::dialect::expr::scope::Scope;
@@ -32,21 +33,18 @@ impl Dialect {
         self.classify_parsed(kind, reply, &ParsedReply::parse(reply), reference)
     }
 
-    /// Classifies a reply to a message, if the request was one: nothing shows what the reply quotes of it.
+    /// Classifies a reply to a message, if the request was one, or to a batch with these recipients: nothing shows what
+    /// the reply quotes of it.
     pub fn classify_for(
         &self,
         kind: AttemptKind,
         reply: &Reply,
         message: Option<&Message>,
+        recipients: Option<&RecipientTexts>,
     ) -> Classification {
-        let parsed = ParsedReply::parse(reply);
-        match message {
-            Some(message) => {
-                let parsed = parsed.concealing(message);
-                self.classify_parsed(kind, reply, &parsed, &message.reference)
-            }
-            None => self.classify_parsed(kind, reply, &parsed, ""),
-        }
+        let parsed = ParsedReply::parse(reply).concealing(message, recipients);
+        let reference = message.map_or("", |message| &message.reference);
+        self.classify_parsed(kind, reply, &parsed, reference)
     }
 
     fn classify_parsed(

@@ -3,6 +3,7 @@
 //! the text of eight or more letters and digits, its words except ordinary ones, its digits with or without
 //! separators, and seven or more digits of the number.
 
+use crate::dialect::RecipientTexts;
 use crate::secret::characters::{is_letter, is_letter_or_digit};
 use crate::secret::search::{Compared, Finder, MatchRule, Needles, decoded_forms};
 use crate::sms::Message;
@@ -22,6 +23,8 @@ const MIN_WORD_CHARS: usize = 4;
 const MAX_CODE_DIGITS: usize = 8;
 /// A longer text is not compared: nothing is shown.
 const MAX_TEXT_CHARS: usize = 4096;
+/// If a batch has more recipients than these bytes, nothing is shown: about a thousand numbers.
+const MAX_RECIPIENT_BYTES: usize = 16 << 10;
 /// Words beyond this length are not shown.
 const MAX_WORDS_BYTES: usize = 4096;
 
@@ -105,7 +108,7 @@ const ORDINARY_WORDS: [&str; 75] = [
     "только",
 ];
 
-/// What of a message must not be shown.
+/// What of a message, or of a batch, must not be shown.
 pub(crate) struct OwnText {
     finders: Vec<Finder>,
     is_too_long: bool,
@@ -117,16 +120,35 @@ impl OwnText {
         Self::new(message.text.expose(), message.recipient.digits())
     }
 
+    /// That of a request that is not one message: its recipients, as the backend wrote them.
+    pub(crate) fn of_recipients(recipients: &RecipientTexts) -> Self {
+        if recipients.iter().map(str::len).sum::<usize>() > MAX_RECIPIENT_BYTES {
+            return Self::too_long();
+        }
+        let mut digits = Needles::default();
+        for recipient in recipients.iter() {
+            push_number(recipient, &mut digits);
+        }
+        Self {
+            finders: Finder::new(digits, Compared::Digits).into_iter().collect(),
+            is_too_long: false,
+        }
+    }
+
+    fn too_long() -> Self {
+        Self {
+            finders: Vec::new(),
+            is_too_long: true,
+        }
+    }
+
     fn new(text: &str, number: &str) -> Self {
         if text.chars().nth(MAX_TEXT_CHARS).is_some() {
-            return Self {
-                finders: Vec::new(),
-                is_too_long: true,
-            };
+            return Self::too_long();
         }
         let mut letters = Needles::default();
         let mut digits = Needles::default();
-        digits.push_windows(number.chars(), MIN_NUMBER_DIGITS, MatchRule::Anywhere);
+        push_number(number, &mut digits);
         for form in decoded_forms(text) {
             push_runs(&form, &mut letters);
             push_code_words(&form, &mut letters);
@@ -167,6 +189,12 @@ pub(crate) fn has_code(text: &str, code: &str) -> bool {
         && decoded_forms(text)
             .iter()
             .any(|form| words(form).any(is_code))
+}
+
+/// A number, in its international form or as the backend wrote it; several in one text count too.
+fn push_number(number: &str, needles: &mut Needles) {
+    let digits = Compared::Digits.chars(number);
+    needles.push_windows(digits, MIN_NUMBER_DIGITS, MatchRule::Anywhere);
 }
 
 /// Every run of the text, or the whole text if it is shorter than one.
@@ -330,6 +358,30 @@ mod tests {
             assert!(left.is_empty(), "{written}: {shown}");
         }
         assert_eq!(conceal("no 998901111111"), "no 998901111111");
+    }
+
+    #[test]
+    fn the_numbers_of_a_batch_are_concealed() {
+        let recipients = ["+998 90 123-45-67", "901112233,998935554433"];
+        let batch = RecipientTexts(recipients.map(str::to_owned).to_vec());
+        let shown = |words: &str| OwnText::of_recipients(&batch).conceal(words);
+        for words in [
+            "no 998901234567, 901234567",
+            "no 90.111.22.33",
+            "no 99893%35554433",
+            "no OTk4OTM1NTU0NDMz",
+        ] {
+            let left = shown(words).replace(['*', ',', ' '], "");
+            assert!(left.len() <= "no998".len(), "{words}: {left}");
+        }
+        assert_eq!(
+            shown("code 1122 of 998900000000"),
+            "code 1122 of 998900000000"
+        );
+        let large = RecipientTexts(vec!["998901234567".to_owned(); 1400]);
+        assert_eq!(OwnText::of_recipients(&large).conceal("Invalid"), "***");
+        let none = OwnText::of_recipients(&RecipientTexts::default());
+        assert_eq!(none.conceal("Invalid"), "Invalid");
     }
 
     #[test]

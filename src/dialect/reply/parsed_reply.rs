@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 use serde_json::Value;
 
+use crate::dialect::RecipientTexts;
 use crate::dialect::Reply;
 use crate::dialect::reply::own_text::{self, OwnText};
 use crate::dialect::reply::sanitize;
@@ -26,6 +27,8 @@ pub(crate) struct ParsedReply<'r> {
     pub(super) headers: &'r HeaderMap,
     /// The message that was sent; none: the request was none.
     message: Option<&'r Message>,
+    /// The recipients of a request that is not one message.
+    recipients: Option<&'r RecipientTexts>,
     /// What of it is not shown; made when the service first says something.
     own_text: OnceLock<OwnText>,
 }
@@ -44,14 +47,20 @@ impl<'r> ParsedReply<'r> {
             text,
             headers: &reply.headers,
             message: None,
+            recipients: None,
             own_text: OnceLock::new(),
         }
     }
 
-    /// The same for a reply to a message: what the service quotes of it is not shown.
-    pub(super) fn concealing(self, message: &'r Message) -> Self {
+    /// The same for a reply to a message or a batch: what the service quotes of it is not shown.
+    pub(super) fn concealing(
+        self,
+        message: Option<&'r Message>,
+        recipients: Option<&'r RecipientTexts>,
+    ) -> Self {
         Self {
-            message: Some(message),
+            message,
+            recipients,
             ..self
         }
     }
@@ -67,13 +76,12 @@ impl<'r> ParsedReply<'r> {
 
     /// The service's words, fit for a log.
     pub(super) fn shown(&self, words: &str) -> String {
-        match self.message {
-            None => sanitize::sanitize(words),
-            Some(message) => {
-                let own_text = self.own_text.get_or_init(|| OwnText::of(message));
-                sanitize::sanitize(&own_text.conceal(words))
-            }
-        }
+        let own_text = match (self.message, self.recipients) {
+            (Some(message), _) => self.own_text.get_or_init(|| OwnText::of(message)),
+            (None, Some(batch)) => self.own_text.get_or_init(|| OwnText::of_recipients(batch)),
+            (None, None) => return sanitize::sanitize(words),
+        };
+        sanitize::sanitize(&own_text.conceal(words))
     }
 
     /// Whether a service's code is a word of the text.

@@ -209,23 +209,51 @@ impl<'t> SourceMarks<'t> {
         }
     }
 
-    /// The text with `***` for each run of marked bytes; none if nothing is marked.
+    /// The text with `***` for each run of marked characters; none if nothing is marked.
     pub(super) fn replaced(&self) -> Option<Vec<u8>> {
-        const REPLACEMENT: &[u8] = b"***";
         if self.is_marked.is_empty() {
             return None;
         }
+        let low_byte = utf16_low_byte(self.text);
+        let (width, replacement): (usize, &[u8]) = match low_byte {
+            None => (1, b"***"),
+            Some(0) => (2, b"*\0*\0*\0"),
+            Some(_) => (2, b"\0*\0*\0*"),
+        };
         let mut out = Vec::with_capacity(self.text.len());
         let mut after_mark = false;
-        for (byte, marked) in self.text.iter().zip(&self.is_marked) {
+        let characters = self.text.chunks(width).zip(self.is_marked.chunks(width));
+        for (character, marks) in characters {
+            let marked = marks
+                .get(low_byte.unwrap_or(0))
+                .is_some_and(|marked| *marked);
             match (marked, after_mark) {
-                (true, false) => out.extend_from_slice(REPLACEMENT),
+                (true, false) => out.extend_from_slice(replacement),
                 (true, true) => {}
-                (false, _) => out.push(*byte),
+                (false, _) => out.extend_from_slice(character),
             }
-            after_mark = *marked;
+            after_mark = marked;
         }
         Some(out)
+    }
+}
+
+/// Where the low byte of each unit is, if this is UTF-16: it says so, or most of its other bytes are those of Latin and
+/// Cyrillic letters.
+fn utf16_low_byte(text: &[u8]) -> Option<usize> {
+    match text {
+        [0xfe, 0xff, ..] => return Some(1),
+        [0xff, 0xfe, ..] => return Some(0),
+        _ => {}
+    }
+    let is_high = |place: usize| {
+        let bytes = text.iter().skip(place).step_by(2);
+        bytes.filter(|byte| matches!(byte, 0 | 4)).count() * 4 > text.len()
+    };
+    match (is_high(0), is_high(1)) {
+        (true, false) => Some(1),
+        (false, true) => Some(0),
+        (true, true) | (false, false) => None,
     }
 }
 
