@@ -70,6 +70,8 @@ pub(crate) struct Flood {
     pub(crate) answered: Load,
     /// Those that the peer sent away.
     pub(crate) shed: u32,
+    /// How many seconds passed until the last answer.
+    pub(crate) took: f64,
 }
 
 type Sender = SendRequest<Full<Bytes>>;
@@ -144,6 +146,7 @@ impl Client {
         let (due, dues) = mpsc::channel(connections);
         let dues = Arc::new(Mutex::new(dues));
         let shed = Arc::new(AtomicU32::new(0));
+        let began = self.now();
         let times = runtime().block_on(async {
             let mut workers = JoinSet::new();
             for _ in 0..connections {
@@ -156,9 +159,17 @@ impl Client {
             pace.join().unwrap();
             times
         });
+        // Those that wait at the end are answered later.
+        let took = self.now().saturating_sub(began).as_secs_f64();
+        let answered = Load::new(times, seconds);
+        let answered = Load {
+            rate: f64::from(answered.requests) / took,
+            ..answered
+        };
         Flood {
-            answered: Load::new(times, seconds),
+            answered,
             shed: shed.load(Ordering::Relaxed),
+            took,
         }
     }
 

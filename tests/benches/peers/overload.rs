@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options) -> String {
          slowest answer of /metrics {:.1} ms\n",
         peak.rate,
         peak.p99_us / 1e3,
-        f64::from(flood.answered.requests + flood.shed) / f64::from(options.seconds),
+        f64::from(flood.answered.requests + flood.shed) / flood.took,
         goodput / peak.rate,
         flood.answered.p99_us / 1e3,
         flood.shed,
