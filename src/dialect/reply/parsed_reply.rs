@@ -149,4 +149,20 @@ mod tests {
         assert_eq!(seconds(&[("retry-after", "soon")]), None);
         assert_eq!(seconds(&[("retry-after", "99999999999")]), Some(86_400));
     }
+
+    #[test]
+    fn words_about_a_batch_show_none_of_its_numbers() {
+        let reply = Reply {
+            status: http::StatusCode::BAD_REQUEST,
+            headers: HeaderMap::new(),
+            body: bytes::Bytes::new(),
+        };
+        let recipients = RecipientTexts(vec!["998901234567".into(), "12345678".into()]);
+        let shown = |recipients| {
+            let parsed = ParsedReply::parse(&reply).concealing(None, recipients);
+            parsed.shown("no 9,9,8,9,0,1,2,3,4,5,6,7 and 1234:5678")
+        };
+        assert_eq!(shown(Some(&recipients)), "no *** and ***");
+        assert_eq!(shown(None), "no 9,9,8,9,0,1,2,3,4,5,6,7 and ****:****");
+    }
 }
