@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use sms_sidecar::dialect::{Catalog, Reply};
-use sms_sidecar::sms::{AttemptKind, Cause, Outcome};
+use sms_sidecar::sms::{AttemptKind, Cause};
 
 /// The least share that must have been right at first look, in percent.
 const LEAST_SHARE: usize = 95;
@@ -53,12 +53,8 @@ impl HeldBackReply {
             body: Bytes::from(self.body.clone()),
         };
         let found = dialect.unwrap().classify(AttemptKind::Send, &reply, "r");
-        let word = match &found.outcome {
-            Outcome::Accepted { .. } => "accepted".to_owned(),
-            other => other
-                .cause()
-                .map_or_else(String::new, |cause| cause.to_string()),
-        };
+        let cause = found.outcome.cause();
+        let word = cause.map_or_else(|| "accepted".to_owned(), |cause| cause.to_string());
         let is_right = self.means.contains(&word);
         (word, is_right)
     }
