@@ -34,10 +34,11 @@ impl Msisdn {
 
     /// The text without what people write between digits; empty for a number with a fraction.
     pub(super) fn without_separators(text: &str) -> String {
-        without_fraction(text)
-            .chars()
-            .filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.' | '\u{a0}'))
-            .collect()
+        let is_kept = |c: &char| !matches!(c, ' ' | '-' | '(' | ')' | '.' | '\u{a0}');
+        let whole = without_fraction(text);
+        let mut digits = String::with_capacity(whole.len());
+        digits.extend(whole.chars().filter(is_kept));
+        digits
     }
 
     /// The digits alone: `998901234567`.

@@ -278,10 +278,11 @@ impl StringTemplate {
                         .id
                         .filter(|_| hole.source == ValueSource::Id)
                         .map(|id| strip_affixes(id, &out, self.parts.get(at + 1)));
-                    out.push_str(&to_text(&hole.evaluate(&Scope {
+                    let value = hole.evaluate(&Scope {
                         id: id.or(scope.id),
                         ..*scope
-                    })?));
+                    })?;
+                    out.push_str(&into_text(value));
                 }
             }
         }

@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use crate::dialect::expr::scope::Scope;
 use crate::dialect::expr::template::{
-    StringTemplate, SyntaxError, TemplatePart, ValueSource, to_text,
+    StringTemplate, SyntaxError, TemplatePart, ValueSource, into_text,
 };
 
 /// The characters that are not encoded in a path segment.
@@ -79,16 +79,12 @@ impl Endpoint {
         }
         let path = path.strip_prefix('/').unwrap_or(path);
         let path = path.strip_suffix('/').unwrap_or(path);
-        let given: Vec<&str> = if path.is_empty() {
-            Vec::new()
-        } else {
-            path.split('/').collect()
-        };
-        if given.len() != self.segments.len() {
+        let given = || path.split('/').filter(|_| !path.is_empty());
+        if given().count() != self.segments.len() {
             return None;
         }
         let mut held = BTreeMap::new();
-        for (template, segment) in self.segments.iter().zip(given) {
+        for (template, segment) in self.segments.iter().zip(given()) {
             if case == PathCase::Ignored && template.is_literal_of(segment) {
                 continue;
             }
@@ -111,7 +107,7 @@ impl Endpoint {
         for segment in &self.segments {
             out.push('/');
             for part in &segment.parts {
-                out.push_str(&render_part(part, scope)?);
+                push_part(&mut out, part, scope)?;
             }
         }
         if self.path.len() > 1 && self.path.ends_with('/') {
@@ -207,20 +203,23 @@ fn own_segment<'s>(source: &ValueSource, scope: &Scope<'s>) -> Option<&'s str> {
     (!is_set).then_some(own.as_str())
 }
 
-fn render_part(part: &TemplatePart, scope: &Scope<'_>) -> Option<String> {
+/// Adds a part of a path; none if its hole has no value.
+fn push_part(out: &mut String, part: &TemplatePart, scope: &Scope<'_>) -> Option<()> {
     match part {
-        TemplatePart::Text(text) => Some(text.clone()),
+        TemplatePart::Text(text) => out.push_str(text),
         // the backend's value is already encoded
         TemplatePart::Expr(hole) if matches!(hole.source, ValueSource::PathParam(_)) => {
-            hole.evaluate(scope).map(|value| to_text(&value))
+            out.push_str(&into_text(hole.evaluate(scope)?));
         }
         TemplatePart::Expr(hole) => match own_segment(&hole.source, scope) {
-            Some(own) => Some(own.to_owned()),
-            None => hole
-                .evaluate(scope)
-                .map(|value| utf8_percent_encode(&to_text(&value), SEGMENT).to_string()),
+            Some(own) => out.push_str(own),
+            None => {
+                let value = into_text(hole.evaluate(scope)?);
+                out.extend(utf8_percent_encode(&value, SEGMENT));
+            }
         },
     }
+    Some(())
 }
 
 /// The value, if it is still one segment when it is forwarded.

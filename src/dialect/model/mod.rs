@@ -206,6 +206,17 @@ pub(crate) struct ResponseTemplate {
     pub(crate) header: Vec<(String, StringTemplate)>,
 }
 
+impl ResponseTemplate {
+    /// Whether it quotes the backend's request.
+    pub(crate) fn quotes_request(&self) -> bool {
+        let json = self.json.iter().flat_map(|field| field.value.exprs());
+        let header = self.header.iter().map(|(_, value)| value);
+        let texts = self.text.iter().chain(header);
+        json.chain(texts.flat_map(StringTemplate::exprs))
+            .any(|hole| matches!(hole.source, ValueSource::Queried(_)))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct SuccessResponse {
     pub(crate) queried: Vec<(String, String)>,

@@ -16,7 +16,7 @@ use crate::dialect::expr::template::to_text;
 use crate::dialect::model::{ClaimTest, TokenLifetime, TokenSpec};
 use crate::dialect::reply::classify;
 use crate::dialect::reply::parsed_reply::ParsedReply;
-use crate::dialect::reply::render::render;
+use crate::dialect::reply::render::{quoted_fields, render};
 use crate::dialect::request::write::{build_request, endpoint_url, not_translatable, with_digests};
 use crate::dialect::{
     Account, Claim, Classification, Dialect, LoginToken, ProviderRequest, RecognisedRequest, Reply,
@@ -117,7 +117,7 @@ impl Dialect {
             .map(|token| token.response.clone())
             .unwrap_or_default();
         let scope = Scope {
-            request_fields: Some(fields.tree()),
+            request_fields: quoted_fields(&response, fields),
             path_params: Some(&recognised.path_params),
             now: Some(now),
             status: response.status,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::dialect::expr::scope::{self, Scope};
 use crate::dialect::expr::template::to_text;
@@ -30,7 +31,6 @@ impl Dialect {
     ) -> Reply {
         let scope = Scope {
             message,
-            request_fields: Some(fields.tree()),
             now: Some(now),
             params: &self.params,
             ..Scope::default()
@@ -48,6 +48,7 @@ impl Dialect {
                 cause,
                 reason,
             } => self.render_failure(
+                fields,
                 *in_doubt,
                 *cause,
                 &Scope {
@@ -80,18 +81,27 @@ impl Dialect {
             status,
             &Scope {
                 status: Some(status),
+                request_fields: quoted_fields(response, fields),
                 ..*scope
             },
         )
     }
 
-    fn render_failure(&self, in_doubt: bool, cause: Cause, scope: &Scope<'_>) -> Reply {
+    fn render_failure(
+        &self,
+        fields: &RequestFields,
+        in_doubt: bool,
+        cause: Cause,
+        scope: &Scope<'_>,
+    ) -> Reply {
         let line = self.failure_code(in_doubt, cause);
         let status = if in_doubt { 504 } else { line.status };
+        let response = &self.send.failure.response;
         let mut reply = render(
-            &self.send.failure.response,
+            response,
             status,
             &Scope {
+                request_fields: quoted_fields(response, fields),
                 code: line.code.as_ref(),
                 status: Some(status),
                 ..*scope
@@ -189,7 +199,7 @@ impl Dialect {
         let response = self.operations.get(*at)?.response.as_ref()?;
         let status = response.status.unwrap_or(200);
         let scope = Scope {
-            request_fields: Some(fields.tree()),
+            request_fields: quoted_fields(response, fields),
             path_params: Some(&recognised.path_params),
             id,
             now: Some(now),
@@ -198,6 +208,14 @@ impl Dialect {
         };
         Some(render(response, status, &scope))
     }
+}
+
+/// The backend's fields for a reply that quotes them; most replies do not, and the tree is made for them alone.
+pub(super) fn quoted_fields<'f>(
+    response: &ResponseTemplate,
+    fields: &'f RequestFields,
+) -> Option<&'f Value> {
+    response.quotes_request().then(|| fields.tree())
 }
 
 /// A reply from its template.

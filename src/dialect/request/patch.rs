@@ -105,7 +105,7 @@ impl Dialect {
         insert_headers(&mut headers, self.account_headers(is_send), scope)?;
         Some(ProviderRequest {
             method: request.method.clone(),
-            url: url.parse().ok()?,
+            url: url.try_into().ok()?,
             headers,
             body: patched_body(request, &format, &edits, scope)?,
         })

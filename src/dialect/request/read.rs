@@ -51,9 +51,9 @@ impl Dialect {
         self.drop_mismatched(&mut found, &mut parsed);
         self.flag_unmapped(&mut parsed);
         let recipient_count = found.recipient_count();
-        let recipients = RecipientTexts(found.to.clone());
         let mut untranslatable = std::mem::take(&mut parsed.untranslatable_fields);
-        let message = found.into_message(&mut untranslatable, own_reference)?;
+        let message = found.take_message(&mut untranslatable, own_reference)?;
+        let recipients = RecipientTexts(found.to);
         Ok(DecodedRequest {
             message,
             untranslatable_fields: untranslatable,
@@ -354,8 +354,8 @@ impl MessageFields {
     }
 
     /// The message, if it is one: one recipient with a phone number, one text, no contradiction.
-    fn into_message(
-        self,
+    fn take_message(
+        &mut self,
         untranslatable: &mut Vec<String>,
         own_reference: &str,
     ) -> Result<Option<Message>, RequestReadError> {
@@ -366,8 +366,8 @@ impl MessageFields {
         if recipients == 1 {
             untranslatable.extend(self.repeated_fields());
         }
-        let mut texts = self.text.into_iter();
-        let Some(text) = texts.find(|text| !text.trim().is_empty()) else {
+        let text = self.text.iter_mut().find(|text| !text.trim().is_empty());
+        let Some(text) = text.map(std::mem::take) else {
             let has_other_content =
                 self.has_template || !untranslatable.is_empty() || recipients > 1;
             return if has_other_content {
@@ -385,10 +385,10 @@ impl MessageFields {
         Ok(Some(Message {
             recipient,
             text: MessageText::new(text),
-            validity: first_value(self.validity).and_then(milliseconds),
-            sender: first_value(self.sender),
-            reference: first_value(self.reference).unwrap_or_else(|| own_reference.to_owned()),
-            callback: first_value(self.callback),
+            validity: take_first(&mut self.validity).and_then(milliseconds),
+            sender: take_first(&mut self.sender),
+            reference: take_first(&mut self.reference).unwrap_or_else(|| own_reference.to_owned()),
+            callback: take_first(&mut self.callback),
             template: None,
         }))
     }
@@ -408,8 +408,9 @@ impl MessageFields {
     }
 }
 
-fn first_value(values: Vec<String>) -> Option<String> {
-    values.into_iter().find(|value| !value.is_empty())
+fn take_first(values: &mut [String]) -> Option<String> {
+    let first = values.iter_mut().find(|value| !value.is_empty());
+    first.map(std::mem::take)
 }
 
 fn milliseconds(text: String) -> Option<Duration> {

@@ -203,7 +203,7 @@ impl Dialect {
         seen: &mut SeenRequest,
     ) -> Option<Recognition> {
         let mut fault = None;
-        let found = self.operation_patterns().into_iter().find_map(|pattern| {
+        let found = self.operation_patterns().find_map(|pattern| {
             let below = self.path_below_base(pattern.endpoint, host, &request.path)?;
             let path_params =
                 pattern
@@ -266,7 +266,7 @@ impl Dialect {
 
     /// The operations in the order of comparison. Those with `where` come first: the path of a
     /// send can also serve the question what it costs.
-    fn operation_patterns(&self) -> Vec<OperationPattern<'_>> {
+    fn operation_patterns(&self) -> impl Iterator<Item = OperationPattern<'_>> {
         let send = OperationPattern {
             endpoint: &self.send.endpoint,
             matched: MatchedOperation::Send,
@@ -281,21 +281,18 @@ impl Dialect {
             required_values: &[],
             required_fields: &[],
         });
-        let others = self.operations.iter().enumerate();
-        let others = others.map(|(at, entry)| OperationPattern {
-            endpoint: &entry.endpoint,
-            matched: MatchedOperation::Operation(at),
-            operation: entry.operation,
-            required_values: &entry.required_values,
-            required_fields: &[],
-        });
-        let (with_where, without): (Vec<_>, Vec<_>) =
-            others.partition(|pattern| !pattern.required_values.is_empty());
-        let mut patterns = with_where;
-        patterns.push(send);
-        patterns.extend(login);
-        patterns.extend(without);
-        patterns
+        let others = |has_where: bool| {
+            let all = self.operations.iter().enumerate();
+            let such = all.filter(move |(_, entry)| entry.required_values.is_empty() != has_where);
+            such.map(|(at, entry)| OperationPattern {
+                endpoint: &entry.endpoint,
+                matched: MatchedOperation::Operation(at),
+                operation: entry.operation,
+                required_values: &entry.required_values,
+                required_fields: &[],
+            })
+        };
+        others(true).chain([send]).chain(login).chain(others(false))
     }
 
     fn match_provider_operation(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -53,20 +54,20 @@ pub(crate) fn sign(
     let text = |template: &StringTemplate| template.render(scope);
     match sign {
         SigningScheme::Basic { user, password } => {
-            let pair = BASE64_STANDARD.encode(format!("{}:{}", text(user)?, text(password)?));
-            insert_secret_header(
-                &mut request.headers,
-                AUTHORIZATION,
-                &format!("Basic {pair}"),
-            )
+            let mut pair = text(user)?;
+            pair.push(':');
+            pair.push_str(&text(password)?);
+            let mut value = "Basic ".to_owned();
+            BASE64_STANDARD.encode_string(pair, &mut value);
+            insert_secret_header(&mut request.headers, AUTHORIZATION, value)
         }
         SigningScheme::Bearer(value) => insert_secret_header(
             &mut request.headers,
             AUTHORIZATION,
-            &format!("Bearer {}", text(value)?),
+            format!("Bearer {}", text(value)?),
         ),
         SigningScheme::Header { name, value } => {
-            insert_secret_header(&mut request.headers, name.parse().ok()?, &text(value)?)
+            insert_secret_header(&mut request.headers, name.parse().ok()?, text(value)?)
         }
         SigningScheme::Sigv4 {
             service,
@@ -85,8 +86,8 @@ pub(crate) fn sign(
     }
 }
 
-fn insert_secret_header(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Option<()> {
-    let mut value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+fn insert_secret_header(headers: &mut HeaderMap, name: HeaderName, value: String) -> Option<()> {
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from(value)).ok()?;
     value.set_sensitive(true);
     headers.insert(name, value);
     Some(())
@@ -136,7 +137,7 @@ impl SigV4Signer<'_> {
             "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={}, Signature={signature}",
             self.access_key, canonical.signed_headers
         );
-        insert_secret_header(&mut request.headers, AUTHORIZATION, &value)
+        insert_secret_header(&mut request.headers, AUTHORIZATION, value)
     }
 }
 

@@ -257,7 +257,7 @@ pub(crate) fn build_request(
     insert_headers(&mut headers, &fields.header, scope)?;
     Some(ProviderRequest {
         method,
-        url: url.parse().ok()?,
+        url: url.try_into().ok()?,
         headers,
         body: bytes,
     })

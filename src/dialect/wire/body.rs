@@ -1,6 +1,8 @@
 //! Bodies to trees and back: JSON, urlencoded and multipart forms, XML replies, all as
 //! one `serde_json::Value`. Rejects encoded bodies; reports text that is not UTF-8.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -194,15 +196,20 @@ pub(crate) fn is_untyped(headers: &HeaderMap) -> bool {
 /// The media type for an error: `none` if there is none.
 pub(crate) fn media_name(headers: &HeaderMap) -> String {
     let media = media_type(header_text(headers, CONTENT_TYPE.as_str()));
-    match media.as_str() {
+    match &*media {
         "" => "none".to_owned(),
         other => printable_token(other),
     }
 }
 
-fn media_type(content_type: &str) -> String {
-    let media = content_type.split(';').next().unwrap_or_default();
-    media.trim().to_ascii_lowercase()
+/// In small letters.
+fn media_type(content_type: &str) -> Cow<'_, str> {
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    if media.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(media.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(media)
+    }
 }
 
 fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
@@ -222,7 +229,7 @@ fn malformed_multipart(fault: MultipartFault) -> RequestReadError {
 
 fn detect_format(content_type: &str, body: &[u8]) -> Result<BodyFormat, RequestReadError> {
     let media = media_type(content_type);
-    Ok(match media.as_str() {
+    Ok(match &*media {
         _ if body.is_empty() => BodyFormat::Empty,
         "application/x-www-form-urlencoded" => BodyFormat::Form,
         "multipart/form-data" => {
