@@ -211,13 +211,14 @@ fn push_part(out: &mut String, part: &TemplatePart, scope: &Scope<'_>) -> Option
         TemplatePart::Expr(hole) if matches!(hole.source, ValueSource::PathParam(_)) => {
             out.push_str(&into_text(hole.evaluate(scope)?));
         }
-        TemplatePart::Expr(hole) => match own_segment(&hole.source, scope) {
-            Some(own) => out.push_str(own),
-            None => {
+        TemplatePart::Expr(hole) => {
+            if let Some(own) = own_segment(&hole.source, scope) {
+                out.push_str(own);
+            } else {
                 let value = into_text(hole.evaluate(scope)?);
                 out.extend(utf8_percent_encode(&value, SEGMENT));
             }
-        },
+        }
     }
     Some(())
 }

@@ -145,20 +145,25 @@ mod tests {
         }
     }
 
+    /// Ends when the work has heard another thread and answered it.
+    async fn one_exchange() {
+        let (first, begun) = oneshot::channel::<()>();
+        let (second, ended) = oneshot::channel::<()>();
+        let work = tokio::spawn(InlineWakes::new(async move {
+            begun.await.unwrap();
+            second.send(()).unwrap();
+            tokio::task::yield_now().await;
+        }));
+        let other = tokio::spawn(async move { first.send(()).unwrap() });
+        other.await.unwrap();
+        ended.await.unwrap();
+        work.await.unwrap();
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_wake_from_another_thread_is_lost() {
         for _ in 0..2_000 {
-            let (first, begun) = oneshot::channel::<()>();
-            let (second, ended) = oneshot::channel::<()>();
-            let work = tokio::spawn(InlineWakes::new(async move {
-                begun.await.unwrap();
-                second.send(()).unwrap();
-                tokio::task::yield_now().await;
-            }));
-            let other = tokio::spawn(async move { first.send(()).unwrap() });
-            other.await.unwrap();
-            ended.await.unwrap();
-            work.await.unwrap();
+            one_exchange().await;
         }
     }
 

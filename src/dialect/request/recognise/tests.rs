@@ -356,7 +356,6 @@ fn forwarded_by_path(dialect: &Dialect) -> Vec<(OperationPattern<'_>, Method)> {
     let is_forwarded = |kind: Operation| matches!(kind, Operation::Passthrough | Operation::Status);
     let patterns = dialect
         .operation_patterns()
-        .into_iter()
         .filter(|pattern| is_forwarded(pattern.operation) && pattern.required_values.is_empty());
     patterns
         .flat_map(|pattern| {
