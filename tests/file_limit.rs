@@ -122,25 +122,28 @@ fn start_service(arrived: Sender<()>, gate: Arc<RwLock<()>>) -> SocketAddr {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let (arrived, gate) = (arrived.clone(), Arc::clone(&gate));
-            thread::spawn(move || {
-                let mut stream = stream.unwrap();
-                let mut request = Vec::new();
-                let mut piece = [0; 4096];
-                while let Ok(read @ 1..) = stream.read(&mut piece) {
-                    request.extend(piece.iter().take(read));
-                    if !String::from_utf8_lossy(&request).contains("Code ") {
-                        continue;
-                    }
-                    arrived.send(()).ok();
-                    drop(gate.read());
-                    let reply = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 10\r\nConnection: close\r\n\r\n{\"id\":\"1\"}";
-                    stream.write_all(reply).ok();
-                    return;
-                }
-            });
+            thread::spawn(move || answer_message(&mut stream.unwrap(), &arrived, &gate));
         }
     });
     address
+}
+
+/// Reads one message, reports it, and accepts it when the gate is open.
+fn answer_message(stream: &mut TcpStream, arrived: &Sender<()>, gate: &RwLock<()>) {
+    const REPLY: &[u8] =
+        b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\
+        Connection: close\r\n\r\n{\"id\":\"1\"}";
+    let mut request = Vec::new();
+    let mut piece = [0; 4096];
+    while !String::from_utf8_lossy(&request).contains("Code ") {
+        let Ok(read @ 1..) = stream.read(&mut piece) else {
+            return;
+        };
+        request.extend(piece.iter().take(read));
+    }
+    arrived.send(()).ok();
+    drop(gate.read());
+    stream.write_all(REPLY).ok();
 }
 
 fn message(number: usize) -> String {

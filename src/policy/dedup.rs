@@ -27,7 +27,7 @@ impl DedupSecret {
     }
 
     /// The hash of these parts, each with its length, and of what kind they are.
-    fn hash(&self, parts: [&[u8]; 4], kind: u8) -> [u8; 32] {
+    fn hash<const N: usize>(&self, parts: [&[u8]; N], kind: u8) -> [u8; 32] {
         let mut hash = self.0.clone();
         for part in parts {
             hash.update(&part.len().to_be_bytes());
@@ -74,6 +74,24 @@ impl DedupKey {
         }
     }
 
+    /// The same of a message whose request says more than a message can: another number, another text, a time. Its
+    /// address and body (`content`) count too, except for the `reference` in them, which is new in each repetition.
+    pub fn for_specific_message(
+        secret: &DedupSecret,
+        caller: &str,
+        message: &Message,
+        content: [&[u8]; 2],
+        idempotency_key: Option<&str>,
+    ) -> Self {
+        let plain = Self::for_message(secret, caller, message, idempotency_key);
+        let content = content.map(|part| without(part, message.reference.as_bytes()));
+        let [address, body] = &content;
+        Self {
+            hash: secret.hash([&plain.hash, address, body], 3),
+            ..plain
+        }
+    }
+
     /// The key of a provider-specific request: its `Idempotency-Key`, and its address and body as
     /// they are (`content`), because some services take the text in the address.
     pub fn for_request(
@@ -89,6 +107,20 @@ impl DedupKey {
             has_idempotency_key: true,
         }
     }
+}
+
+/// The bytes without each occurrence of `part`.
+fn without(bytes: &[u8], part: &[u8]) -> Vec<u8> {
+    let mut left = Vec::with_capacity(bytes.len());
+    let mut rest = 0;
+    if !part.is_empty() {
+        for at in memchr::memmem::find_iter(bytes, part) {
+            left.extend_from_slice(bytes.get(rest..at).unwrap_or_default());
+            rest = at + part.len();
+        }
+    }
+    left.extend_from_slice(bytes.get(rest..).unwrap_or_default());
+    left
 }
 
 /// How long a message is remembered after its answer: the route's window, but at least an hour for

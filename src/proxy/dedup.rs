@@ -207,6 +207,12 @@ impl Deduplicator {
         let request = &delivery.request;
         let address = request.query.as_deref().unwrap_or_default().as_bytes();
         match &delivery.message {
+            Some(message) if delivery.provider_specific => {
+                let content = [address, &request.body];
+                let key =
+                    DedupKey::for_specific_message(&self.secret, caller, message, content, key);
+                Some(key)
+            }
             Some(message) => Some(DedupKey::for_message(&self.secret, caller, message, key)),
             None => key.map(|key| {
                 DedupKey::for_request(&self.secret, caller, [address, &request.body], key)

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
+use tokio::task::coop::has_budget_remaining;
 
-/// So often the work is polled in a row; then others get their turn.
+/// So often the work is polled in a row, if its task may still do something in its turn; then others get theirs.
 const MAX_POLLS: usize = 8;
 
 /// Nobody polls the work, and nobody has woken it.
@@ -75,6 +76,9 @@ impl Future for InlineWakes {
                     .compare_exchange(POLLED, IDLE, Ordering::AcqRel, Ordering::Acquire);
             if rests.is_ok() {
                 return Poll::Pending;
+            }
+            if !has_budget_remaining() {
+                break;
             }
         }
         // It stays woken, so that a further wake is not passed on as well.

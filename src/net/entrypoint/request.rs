@@ -39,6 +39,10 @@ use crate::secret::SecretString;
 /// A body up to this many times over the limit is read to its end, so that the client sees the rejection.
 const MAX_DISCARD_FACTOR: u64 = 8;
 
+/// What a request takes of the 128 operations that the runtime gives a task in its turn: a client that sends many at
+/// once gets two answers, then all others get their turn.
+const REQUEST_OPERATIONS: usize = 64;
+
 /// What to do with a request.
 enum RequestAction {
     /// Hand it to the request handler.
@@ -58,6 +62,9 @@ impl<C: RequestHandler> ListenerShared<C> {
         context: &ConnectionContext,
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
+        for _ in 0..REQUEST_OPERATIONS {
+            tokio::task::consume_budget().await;
+        }
         let entrypoint = context.origin.entrypoint_of(&request);
         context.slot.open.move_to(entrypoint);
         let upgrade = request.extensions().get::<OnUpgrade>().cloned();

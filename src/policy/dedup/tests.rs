@@ -393,3 +393,28 @@ fn keyed_and_unkeyed_messages_do_not_push_each_other_out() {
         );
     }
 }
+
+#[test]
+fn what_a_message_cannot_express_is_part_of_its_key() {
+    let secret = DedupSecret::new(&[7; 64]);
+    let key = |reference: &str, body: &str| {
+        let message = Message {
+            reference: reference.to_owned(),
+            ..message("998901234567", "Kod 1")
+        };
+        let body = body.replace("REF", reference);
+        let content: [&[u8]; 2] = [b"", body.as_bytes()];
+        DedupKey::for_specific_message(&secret, "backend", &message, content, None)
+    };
+    let first = key("a1", "id=REF&phones=1&list=998909999999:one");
+    assert_eq!(first, key("b22", "id=REF&phones=1&list=998909999999:one"));
+    assert_ne!(first, key("a1", "id=REF&phones=1&list=998908888888:two"));
+    assert_ne!(
+        first,
+        key("a1", "id=REF&phones=1&list=998909999999:one&call=1")
+    );
+    assert_ne!(
+        first,
+        DedupKey::for_message(&secret, "backend", &message("998901234567", "Kod 1"), None)
+    );
+}

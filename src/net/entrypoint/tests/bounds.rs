@@ -379,3 +379,23 @@ async fn values_count_as_memory() {
     drop(held);
     assert_eq!(fixture.ask(&many).await.status, 202);
 }
+
+/// How many turns others get while one client's requests, sent together, are answered.
+#[tokio::test]
+async fn a_client_that_sends_many_requests_at_once_leaves_others_their_turn() {
+    const REQUESTS: usize = 300;
+    let mut fixture = EntrypointFixture::new();
+    let mut client = fixture.connect();
+    let request = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+    client.send(&request.repeat(REQUESTS)).await;
+    let mut turns = 0;
+    let mut answered = 0;
+    while answered < REQUESTS {
+        turns += 1;
+        tokio::task::yield_now().await;
+        while fixture.arrivals.try_recv().is_ok() {
+            answered += 1;
+        }
+    }
+    assert!(turns * 3 >= REQUESTS, "{turns} turns");
+}
