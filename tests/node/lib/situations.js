@@ -25,7 +25,9 @@ export const MARKUP = '<b>Blocked</b><script>document.title="owned"</script><img
 /** Each takes a test, sets a stage up, and returns {proxy, fakes, vault, …} once the situation has settled. */
 export const SITUATIONS = {
   async fresh(t) {
-    return stage(t, { route });
+    const made = await stage(t, { route });
+    await settled(made.proxy, ({ providers }) => providers.every(({ credential_version: version }) => version === 1));
+    return made;
   },
 
   async well(t) {
