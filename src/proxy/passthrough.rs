@@ -59,10 +59,7 @@ impl Proxy {
         recognised: &RecognisedRequest,
     ) -> CompletedRequest {
         let dialect = &recognised.dialect;
-        let fields = dialect
-            .read(recognised, &context.request, "")
-            .map(|decoded| decoded.fields)
-            .unwrap_or_default();
+        let fields = readable_fields(context, recognised);
         let answer = dialect.render_local(recognised, &fields, self.clock.timestamp());
         answer.map_or_else(
             || Self::deny_unnamed_operation(dialect),
@@ -81,10 +78,7 @@ impl Proxy {
         recognised: &RecognisedRequest,
     ) -> CompletedRequest {
         let dialect = &recognised.dialect;
-        let fields = dialect
-            .read(recognised, &context.request, "")
-            .map(|decoded| decoded.fields)
-            .unwrap_or_default();
+        let fields = readable_fields(context, recognised);
         let Some(mapped) = dialect
             .queried_id(recognised, &fields)
             .and_then(|id| self.deduplicator.resolve_id(&id))
@@ -294,6 +288,12 @@ impl Proxy {
         completed.denial = Some(denial);
         completed
     }
+}
+
+/// The fields of a request that is not a send; none if it cannot be read.
+fn readable_fields(context: &RequestContext, recognised: &RecognisedRequest) -> RequestFields {
+    let read = recognised.dialect.read(recognised, &context.request, "");
+    read.map(|decoded| decoded.fields).unwrap_or_default()
 }
 
 const fn observed_kind(operation: Operation) -> AttemptKind {

@@ -269,6 +269,11 @@ mod tests {
     }
 
     #[test]
+    fn ordinary_words_are_in_order() {
+        assert!(ORDINARY_WORDS.is_sorted());
+    }
+
+    #[test]
     fn pieces_of_the_text_are_concealed() {
         for (words, shown) in [
             ("kod 12 34 56 is spam", "kod *** is spam"),

@@ -19,7 +19,7 @@ use super::pool::{MAX_IDLE_CONNECTIONS, MAX_ORIGINS};
 use super::*;
 use crate::net::byte_budget::FREE_BYTES;
 use crate::net::drain::Drain;
-use crate::reply_parser::test_server::flooding_server;
+use crate::reply_parser::tests::flooding_server;
 
 const SECOND: Duration = Duration::from_secs(1);
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

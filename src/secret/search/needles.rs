@@ -105,24 +105,22 @@ impl Needles {
 
     /// The needles in order. Most differ in their first characters, which are one number.
     fn sorted(&self) -> Vec<Needle> {
-        let keys = self.needles.iter().map(|needle| {
-            let first = self
-                .text(*needle)
-                .iter()
-                .copied()
-                .chain(std::iter::repeat('\0'));
-            let key = first
-                .take(3)
-                .fold(0, |key, char| key << 21 | u64::from(char));
-            (key, *needle)
-        });
-        let mut sorted: Vec<(u64, Needle)> = keys.collect();
-        sorted.sort_unstable_by(|(left, a), (right, b)| {
-            left.cmp(right)
+        let key = |needle: &Needle| {
+            let first = self.text(*needle).iter().copied();
+            let first = first.chain(std::iter::repeat('\0'));
+            let first = first.take(3);
+            first.fold(0, |key, char| key << 21 | u64::from(char))
+        };
+        let mut keys = Zeroizing::new(Vec::with_capacity(self.needles.len()));
+        keys.extend(self.needles.iter().map(key));
+        let mut order: Vec<(usize, Needle)> = self.needles.iter().copied().enumerate().collect();
+        order.sort_unstable_by(|(left, a), (right, b)| {
+            keys.get(*left)
+                .cmp(&keys.get(*right))
                 .then_with(|| self.text(*a).cmp(self.text(*b)))
                 .then_with(|| a.rule.cmp(&b.rule))
         });
-        sorted.into_iter().map(|(_, needle)| needle).collect()
+        order.into_iter().map(|(_, needle)| needle).collect()
     }
 
     fn text(&self, needle: Needle) -> &[char] {

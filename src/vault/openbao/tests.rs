@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::clock::{Moment, SystemClock};
-use crate::reply_parser::test_server::flooding_server;
+use crate::reply_parser::tests::flooding_server;
 use crate::telemetry::VaultReadResult;
 
 type VaultAnswers = BTreeMap<&'static str, (u16, String)>;

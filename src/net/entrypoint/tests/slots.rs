@@ -1,7 +1,7 @@
 //! What holds the slot of a connection, and for how long.
 
 use super::*;
-use crate::reply_parser::test_server::flooding_server;
+use crate::reply_parser::tests::flooding_server;
 
 /// A limit that a test can wait for.
 const SHORT: Duration = Duration::from_millis(200);
