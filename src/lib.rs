@@ -117,6 +117,14 @@
 //! - *Spans are made from the event of the finished request* (`src/telemetry/spans/from_event.rs`):
 //!   nothing is passed through the pipeline. A login or a probe has its own trace, because it
 //!   serves more than one request.
+//! - *We accept connections ourselves* (`src/net/server/services.rs`). pingora keeps the threads and the life of the
+//!   process; its own accept loop says neither what to do when no descriptor is left, nor does it pause.
+//! - *A request is part of its connection's task, and a connection that wakes itself is polled again at once*
+//!   (`src/net/entrypoint/inline_wakes.rs`). Through the scheduler each such wake woke another thread: 0.76 times a
+//!   request. So that a client that pipelines does not keep its thread, each request takes half of what the runtime
+//!   lets a task do in its turn.
+//! - *The allocator is jemalloc* (`.cargo/config.toml`): glibc kept 59 of the 61 MB that 2,000 idle connections had
+//!   taken, and jemalloc keeps 4.
 //! - *National numbers are read with a table of lengths, not with a library at run time* (`src/sms/numbering.rs`). We
 //!   measured two ports of libphonenumber in an otherwise empty release binary (`x86_64`, LTO, stripped; first number,
 //!   then each further one). `phonenumber` 0.3: 1.6 MB larger, 51 ms and 4.7 MiB for the first number, 2 to 4 ms for

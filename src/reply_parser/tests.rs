@@ -5,7 +5,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-
 use super::*;
 use bytes::Bytes;
 use http_body_util::Full;

@@ -13,6 +13,7 @@ use crate::dialect::Reply;
 use crate::dialect::reply::own_text::{self, OwnText};
 use crate::dialect::reply::sanitize;
 use crate::dialect::wire::body;
+use crate::dialect::wire::format::strip_bom;
 use crate::parse_limit::ParseLimit;
 use crate::sms::Message;
 
@@ -35,7 +36,7 @@ pub(crate) struct ParsedReply<'r> {
 
 impl<'r> ParsedReply<'r> {
     pub(crate) fn parse(reply: &'r Reply) -> Self {
-        let text = match String::from_utf8_lossy(body::strip_bom(&reply.body)) {
+        let text = match String::from_utf8_lossy(strip_bom(&reply.body)) {
             Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
             Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
         };

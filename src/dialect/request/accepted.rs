@@ -5,7 +5,7 @@ use http::HeaderMap;
 
 use crate::dialect::RequestReadError;
 use crate::dialect::model::bodies::{AcceptedBodies, BodyKind};
-use crate::dialect::wire::body::{self, BodyFormat};
+use crate::dialect::wire::format::{self, BodyFormat};
 
 impl AcceptedBodies {
     /// Whether a body of this format is one of them.
@@ -21,12 +21,12 @@ impl AcceptedBodies {
             BodyFormat::Multipart(_) => Some(BodyKind::Multipart),
             BodyFormat::Other(_) => None,
         };
-        let is_typed = !body::is_untyped(headers) || self.contains(BodyKind::Text);
+        let is_typed = !format::is_untyped(headers) || self.contains(BodyKind::Text);
         if is_typed && kind.is_some_and(|kind| self.contains(kind)) {
             return Ok(());
         }
         Err(RequestReadError::ContentType {
-            found: body::media_name(headers),
+            found: format::media_name(headers),
             wanted: self.describe(),
         })
     }

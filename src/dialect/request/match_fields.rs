@@ -6,7 +6,8 @@ use http::Method;
 
 use crate::dialect::model::BodyEncoding;
 use crate::dialect::model::bodies::{AcceptedBodies, BodyKind};
-use crate::dialect::wire::body::{BodyFormat, ParsedBody, decode_component};
+use crate::dialect::wire::body::{ParsedBody, decode_component};
+use crate::dialect::wire::format::BodyFormat;
 use crate::dialect::wire::multipart;
 use crate::dialect::{Request, RequestReadError};
 

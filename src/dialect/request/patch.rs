@@ -19,7 +19,8 @@ use crate::dialect::model::{BodyEncoding, FieldMapping};
 use crate::dialect::request::write::{
     endpoint_url, insert_headers, not_translatable, with_digests,
 };
-use crate::dialect::wire::body::{self, BodyFormat, ParsedBody};
+use crate::dialect::wire::body::{self, ParsedBody};
+use crate::dialect::wire::format::{BodyFormat, strip_bom};
 use crate::dialect::wire::json_text::JsonText;
 use crate::dialect::wire::multipart;
 use crate::dialect::{
@@ -268,7 +269,7 @@ fn patched_body(
         BodyFormat::Multipart(boundary) => edit_parts(&request.body, boundary, &edits.body),
         BodyFormat::Json => {
             // A byte order mark is not JSON: we skip it, and a service may not.
-            let plain = request.body.slice_ref(body::strip_bom(&request.body));
+            let plain = request.body.slice_ref(strip_bom(&request.body));
             if edits.body.is_empty() {
                 Some(plain)
             } else {

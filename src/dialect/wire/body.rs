@@ -1,12 +1,10 @@
 //! Bodies to trees and back: JSON, urlencoded and multipart forms, XML replies, all as
 //! one `serde_json::Value`. Rejects encoded bodies; reports text that is not UTF-8.
 
-use std::borrow::Cow;
-
 use base64::Engine;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use percent_encoding::percent_decode_str;
 use quick_xml::events::Event;
 use serde_json::{Map, Value};
@@ -14,49 +12,15 @@ use serde_json::{Map, Value};
 use crate::dialect::expr::path::{self, JsonPath};
 use crate::dialect::expr::template::to_text;
 use crate::dialect::expr::tree::{Shape, TreeValue};
+use crate::dialect::wire::format::{
+    BodyFormat, header_text, is_utf8_charset, malformed_multipart, strip_bom,
+};
 use crate::dialect::wire::json_text::JsonText;
-use crate::dialect::wire::multipart::{self, MultipartFault};
+use crate::dialect::wire::multipart;
 use crate::dialect::wire::tree::insert_value;
 use crate::dialect::wire::unique_names::UniqueNames;
 use crate::dialect::{Request, RequestReadError};
 use crate::parse_limit::{self, JsonError, ParseLimit, ValueCounter};
-
-/// How a body is encoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum BodyFormat {
-    Empty,
-    Json,
-    Form,
-    Multipart(String),
-    Other(String),
-}
-
-impl BodyFormat {
-    /// Decided by the content type, without one by the first byte of the body.
-    pub(crate) fn detect(headers: &HeaderMap, body: &[u8]) -> Result<Self, RequestReadError> {
-        if headers.get_all(CONTENT_TYPE).iter().count() > 1 {
-            return Err(RequestReadError::Malformed {
-                format: "HTTP",
-                what: "it has two Content-Type headers".into(),
-            });
-        }
-        let coding = header_text(headers, CONTENT_ENCODING.as_str());
-        if !(coding.is_empty() || coding.eq_ignore_ascii_case("identity")) {
-            return Err(RequestReadError::Encoded(printable_token(coding)));
-        }
-        detect_format(header_text(headers, CONTENT_TYPE.as_str()), body)
-    }
-
-    /// The number of values of the body's tree, without making one.
-    fn count_values(&self, body: &[u8]) -> Result<usize, ParseLimit> {
-        match self {
-            Self::Json => parse_limit::count_json(strip_bom(body)),
-            Self::Form => parse_limit::count_pairs(body),
-            Self::Multipart(boundary) => multipart::count(body, boundary),
-            Self::Empty | Self::Other(_) => Ok(0),
-        }
-    }
-}
 
 impl Request {
     /// The number of values that the query and `body` have together, without making a tree of them; an error if one of
@@ -187,95 +151,6 @@ fn field_texts<'t, T: TreeValue<'t>>(tree: T) -> Option<Vec<(String, String)>> {
     (tree.shape() == Shape::Object).then(|| texts.collect())
 }
 
-/// Whether nothing says how a body is encoded: no content type, or the one that HTTP clients add to a text of their own.
-pub(crate) fn is_untyped(headers: &HeaderMap) -> bool {
-    let media = media_type(header_text(headers, CONTENT_TYPE.as_str()));
-    media.is_empty() || media == "text/plain"
-}
-
-/// The media type for an error: `none` if there is none.
-pub(crate) fn media_name(headers: &HeaderMap) -> String {
-    let media = media_type(header_text(headers, CONTENT_TYPE.as_str()));
-    match &*media {
-        "" => "none".to_owned(),
-        other => printable_token(other),
-    }
-}
-
-/// In small letters.
-fn media_type(content_type: &str) -> Cow<'_, str> {
-    let media = content_type.split(';').next().unwrap_or_default().trim();
-    if media.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(media.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(media)
-    }
-}
-
-fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .trim()
-}
-
-fn malformed_multipart(fault: MultipartFault) -> RequestReadError {
-    RequestReadError::Malformed {
-        format: "multipart form",
-        what: fault.to_string(),
-    }
-}
-
-fn detect_format(content_type: &str, body: &[u8]) -> Result<BodyFormat, RequestReadError> {
-    let media = media_type(content_type);
-    Ok(match &*media {
-        _ if body.is_empty() => BodyFormat::Empty,
-        "application/x-www-form-urlencoded" => BodyFormat::Form,
-        "multipart/form-data" => {
-            BodyFormat::Multipart(multipart::boundary(content_type).map_err(malformed_multipart)?)
-        }
-        "" | "text/plain" => match strip_bom(body)
-            .iter()
-            .find(|byte| !byte.is_ascii_whitespace())
-        {
-            Some(b'{' | b'[') => BodyFormat::Json,
-            _ => BodyFormat::Form,
-        },
-        json if json.ends_with("/json")
-            || json.ends_with("+json")
-            || json.contains("-json-")
-            || json.contains("amz-json") =>
-        {
-            BodyFormat::Json
-        }
-        other => BodyFormat::Other(printable_token(other)),
-    })
-}
-
-/// Whether the charset is UTF-8 or absent.
-fn is_utf8_charset(content_type: &str) -> bool {
-    let named = content_type.split(';').skip(1).find_map(|param| {
-        param
-            .trim()
-            .split_once('=')
-            .filter(|(name, _)| name.eq_ignore_ascii_case("charset"))
-    });
-    named.is_none_or(|(_, value)| {
-        let value = value.trim().trim_matches('"');
-        ["utf-8", "utf8", "us-ascii"]
-            .iter()
-            .any(|known| value.eq_ignore_ascii_case(known))
-    })
-}
-
-fn printable_token(text: &str) -> String {
-    text.chars()
-        .filter(char::is_ascii_graphic)
-        .take(60)
-        .collect()
-}
-
 /// JSON without repeated names: a service may read the first value where we read the last.
 pub(crate) fn parse_json(body: &Bytes) -> Result<Value, RequestReadError> {
     let body = strip_bom(body);
@@ -336,11 +211,6 @@ pub(crate) fn flat_fields(tree: &Value) -> impl Iterator<Item = (&str, String)> 
         .into_iter()
         .flatten()
         .map(|(name, value)| (name.as_str(), to_text(value)))
-}
-
-/// The body without the byte order mark that some servers and editors write.
-pub(crate) fn strip_bom(body: &[u8]) -> &[u8] {
-    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// A reply's body: JSON, XML or neither. One beyond the limits is an error, for a reader that says so; it proves
