@@ -164,9 +164,14 @@ impl ProviderRuntime {
         };
         let method = Some(request.method.clone());
         let limit = timeout.min(time_left.max(MIN_TIME_LEFT));
+        let began = self.deps.now();
         let exchange = match self.client.exchange_for(spec.backend, request, limit).await {
             Err(lost) => self.read_lost(auth, &lost),
-            Ok(reply) => self.read_reply(spec, auth, reply).await,
+            Ok(reply) => {
+                let left = limit.saturating_sub(self.deps.now().since(began));
+                let reply = self.redact(reply, auth, left.max(MIN_TIME_LEFT)).await;
+                self.read_reply(spec, auth, reply)
+            }
         };
         Exchange { method, ..exchange }
     }
@@ -183,14 +188,8 @@ impl ProviderRuntime {
         }
     }
 
-    /// Redacts, classifies and narrows; redaction comes first, because the provider's message goes to the log.
-    async fn read_reply(
-        &self,
-        spec: &AttemptSpec<'_>,
-        auth: &AuthContext,
-        reply: Reply,
-    ) -> Exchange {
-        let reply = self.redact(reply, auth).await;
+    /// Classifies and narrows a redacted reply: the provider's message goes to the log.
+    fn read_reply(&self, spec: &AttemptSpec<'_>, auth: &AuthContext, reply: Reply) -> Exchange {
         let dialect = &self.provider.dialect;
         let mut classification =
             dialect.classify_for(spec.kind, &reply, spec.message, spec.recipients);

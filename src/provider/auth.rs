@@ -319,7 +319,7 @@ impl LoginRequest<'_> {
             };
         }
         // Classified again after redaction: the provider's message goes to the log.
-        let reply = redactor.redact_reply_aside(reply).await;
+        let reply = redactor.redact_reply_aside(reply, self.limit).await;
         LoginResult {
             classification: dialect.classify(AttemptKind::Login, &reply, ""),
             reply: Ok(reply),

@@ -58,7 +58,7 @@ impl ProbeRequest<'_> {
         if let Some((_, unit)) = &mut parsed.balance {
             *unit = redactor.redact_text(std::mem::take(unit));
         }
-        let reply = redactor.redact_reply_aside(reply).await;
+        let reply = redactor.redact_reply_aside(reply, self.limit).await;
         Ok(ProbeResult {
             classification: classify_probe(dialect, self.probe, &parsed, &reply),
             parsed: Some(parsed),

@@ -3,11 +3,13 @@
 //! other text by the same function in its place.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::dialect::{Dialect, LoginToken, Reply};
 use crate::parse_limit::read_json;
@@ -31,7 +33,7 @@ static SEARCHES: Semaphore = Semaphore::const_new(2);
 
 /// Takes the place of a body that could not be searched.
 const UNSEARCHED: &[u8] =
-    b"*** (the sidecar removed this reply: its encodings take too much work to search it for \
+    b"*** (the sidecar removed this reply: it takes too much work to search it for \
 secrets)";
 
 impl Redactor {
@@ -73,24 +75,27 @@ impl Redactor {
         reply
     }
 
-    /// The same, and a long body is searched beside the threads that serve requests: one mebibyte takes tens of
-    /// milliseconds, and never more than the work limit of the search.
-    pub(crate) async fn redact_reply_aside(&self, reply: Reply) -> Reply {
+    /// The same, and a long body is searched beside the threads that serve requests, within `limit`: searches wait for
+    /// each other. One that takes longer ends at its work limit, and its result is not used.
+    pub(crate) async fn redact_reply_aside(&self, reply: Reply, limit: Duration) -> Reply {
         if reply.body.len() <= MAX_INLINE_BYTES {
             return self.redact_reply(reply);
         }
         let status = reply.status;
         let redactor = self.clone();
-        // Held by the search itself. Nobody closes the semaphore.
-        let permit = SEARCHES.acquire().await.ok();
-        let search = move || {
-            let redacted = redactor.redact_reply(reply);
-            drop(permit);
-            redacted
+        let search = async {
+            // Held by the search itself. Nobody closes the semaphore.
+            let permit = SEARCHES.acquire().await.ok();
+            let search = move || {
+                let redacted = redactor.redact_reply(reply);
+                drop(permit);
+                redacted
+            };
+            tokio::task::spawn_blocking(search).await.ok()
         };
-        let redacted = tokio::task::spawn_blocking(search).await;
-        // The search ended without a result: nothing of the reply is shown.
-        redacted.unwrap_or_else(|_| Reply {
+        // Without a result nothing of the reply is shown.
+        let redacted = timeout(limit, search).await.ok().flatten();
+        redacted.unwrap_or_else(|| Reply {
             status,
             headers: HeaderMap::new(),
             body: Bytes::from_static(UNSEARCHED),
@@ -153,8 +158,8 @@ impl Redactor {
 
 impl ProviderRuntime {
     /// The provider's reply without our secrets.
-    pub(crate) async fn redact(&self, reply: Reply, auth: &AuthContext) -> Reply {
-        self.redactor(auth).redact_reply_aside(reply).await
+    pub(crate) async fn redact(&self, reply: Reply, auth: &AuthContext, limit: Duration) -> Reply {
+        self.redactor(auth).redact_reply_aside(reply, limit).await
     }
 
     /// Finds what this attempt presents. A new redactor is built only for another credential or token.
@@ -221,6 +226,19 @@ mod tests {
         }
     }
 
+    const LIMIT: Duration = Duration::from_mins(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_search_that_waits_for_others_ends_in_time() {
+        let others = SEARCHES.acquire_many(2).await.unwrap();
+        let body = "x".repeat(MAX_INLINE_BYTES + 1);
+        let redactor = Redactor::new(["Zq7Rw2Xk9LmT4vBn"]);
+        let redacted = redactor.redact_reply_aside(reply(&body), LIMIT).await;
+        drop(others);
+        assert_eq!(redacted.status, StatusCode::BAD_REQUEST);
+        assert_eq!(redacted.body, UNSEARCHED);
+    }
+
     /// Long and short bodies, and one that takes too much work: its place says so.
     #[tokio::test]
     async fn a_long_body_is_redacted_too() {
@@ -228,11 +246,11 @@ mod tests {
         let redactor = Redactor::new([secret]);
         for length in [10, MAX_INLINE_BYTES, MAX_INLINE_BYTES * 2] {
             let body = format!("{}{secret}!", "- ".repeat(length / 2));
-            let redacted = redactor.redact_reply_aside(reply(&body)).await;
+            let redacted = redactor.redact_reply_aside(reply(&body), LIMIT).await;
             assert!(redacted.body.ends_with(b"- ***!"), "{length}");
         }
         let costly = "Zq7R<a %2525&amp;".repeat(4000);
-        let redacted = redactor.redact_reply_aside(reply(&costly)).await;
+        let redacted = redactor.redact_reply_aside(reply(&costly), LIMIT).await;
         assert_eq!(redacted.body, UNSEARCHED);
     }
 

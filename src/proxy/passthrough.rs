@@ -242,7 +242,9 @@ impl Proxy {
         let mut classification = match &reply {
             Err(lost) => lost_classification(lost, &redactor),
             Ok(reply) => {
-                let redacted = redactor.redact_reply_aside(reply.clone()).await;
+                let redacted = redactor
+                    .redact_reply_aside(reply.clone(), PASSTHROUGH_TIMEOUT)
+                    .await;
                 let message = delivery.and_then(|delivery| delivery.message.as_ref());
                 let recipients = delivery.map(|delivery| &delivery.recipients);
                 dialect.classify_for(kind, &redacted, message, recipients)
