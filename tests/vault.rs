@@ -259,10 +259,7 @@ fn a_field_nobody_reads_is_a_warning_and_a_placeholder_is_refused() {
         odd.err
     );
     for (value, problem) in [
-        (
-            "sms-sidecar",
-            "is the placeholder that stands in the backend's `.env`",
-        ),
+        ("sms-sidecar", "is the placeholder of the backend's `.env`"),
         ("undefined", "is `undefined`"),
         ("${PLAYMOBILE_PASSWORD}", "is the name of a variable"),
         ("<password>", "is the placeholder of an example"),

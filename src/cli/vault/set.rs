@@ -163,7 +163,7 @@ fn reject_placeholders(
         };
         if let Some((provider, _)) = readers.iter().find(holds) {
             bail!(
-                "the value of `{field}` is the placeholder that stands in the backend's `.env`, so nothing was changed; give the value that the service of provider `{}` issued",
+                "the value of `{field}` is the placeholder of the backend's `.env`, so nothing was changed; give the value that the service of provider `{}` issued",
                 provider.id
             );
         }

@@ -110,7 +110,7 @@ pub(crate) struct SendSpec {
     pub(crate) idempotency: Option<IdempotencyField>,
 }
 
-/// A list in a form whose entries are told apart by the field `key` in them: `entry.N.Name`.
+/// A list in a form whose entries are identified by their field `key`: `entry.N.Name`.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyedList {
     pub(crate) prefix: String,

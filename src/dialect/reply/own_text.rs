@@ -19,7 +19,7 @@ const MIN_NUMBER_DIGITS: usize = 7;
 /// A shorter word is not a code: one with a digit, one of letters.
 const MIN_CODE_CHARS: usize = 3;
 const MIN_WORD_CHARS: usize = 4;
-/// A longer code is looked for by so many of its digits.
+/// A longer code is found by any run of this many of its digits.
 const MAX_CODE_DIGITS: usize = 8;
 /// A longer text is not compared: nothing is shown.
 const MAX_TEXT_CHARS: usize = 4096;

@@ -1,4 +1,4 @@
-//! Lists in a form whose entries are told apart by a field in them, at any position:
+//! Lists in a form whose entries are identified by one of their fields, at any position:
 //! `MessageAttributes.entry.2.Name=…`. The description has its own entries at fixed positions. A request's
 //! entries are read as the ones that they name, and a native request is patched where it has them.
 

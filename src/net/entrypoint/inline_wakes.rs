@@ -106,7 +106,7 @@ mod tests {
         }
     }
 
-    /// Work that wakes itself so many times before it ends, and how often it is polled.
+    /// Work that wakes itself this many times before it ends, and the number of its polls.
     fn restless(times: usize) -> (InlineWakes, Arc<AtomicUsize>) {
         let polls = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&polls);
